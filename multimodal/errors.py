@@ -1,0 +1,65 @@
+"""Every error this package raises on purpose. Each message is one sentence a person can act on.
+
+    MultimodalError
+    ├── ReadError            a file cannot be turned into segments (empty, truncated, not media ...)
+    │   ├── UnsupportedFile  no reader takes this kind of file
+    │   └── NoMediaFile      the path does not exist or is no file
+    ├── SpaceError           a space cannot be loaded or does not hold what is asked of it
+    │   ├── UnknownSpace     no space of that name; the message lists near matches
+    │   └── NoEncoder        the space has no encoder for that modality
+    ├── LibraryError         a library cannot be opened or written
+    │   ├── NoLibrary        there is no library at or above that folder
+    │   ├── WrongSpace       the library was made by another space
+    │   └── LibraryBusy      another process is writing to it
+    └── QueryError           the query is empty or of no known kind
+"""
+
+from __future__ import annotations
+
+
+class MultimodalError(Exception):
+    """Base of all errors of this package."""
+
+
+class ReadError(MultimodalError):
+    """A file cannot be turned into segments; the message is the reason, without the path."""
+
+
+class UnsupportedFile(ReadError):
+    """No reader takes this kind of file."""
+
+
+class NoMediaFile(ReadError):
+    """The path does not exist or is not a file."""
+
+
+class SpaceError(MultimodalError):
+    """A space cannot be loaded or does not hold what is asked of it."""
+
+
+class UnknownSpace(SpaceError):
+    """No space of that name."""
+
+
+class NoEncoder(SpaceError):
+    """The space has no encoder for that modality."""
+
+
+class LibraryError(MultimodalError):
+    """A library cannot be opened or written."""
+
+
+class NoLibrary(LibraryError):
+    """There is no library at or above that folder."""
+
+
+class WrongSpace(LibraryError):
+    """The library was made by another space."""
+
+
+class LibraryBusy(LibraryError):
+    """Another process is writing to the library."""
+
+
+class QueryError(MultimodalError):
+    """The query is empty or of no known kind."""

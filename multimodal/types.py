@@ -1,0 +1,164 @@
+"""What the parts hand to each other: frozen dataclasses of the standard library and numpy only."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Literal, TypeAlias
+
+import numpy as np
+from numpy.typing import NDArray
+
+if TYPE_CHECKING:
+    from PIL.Image import Image
+
+Modality: TypeAlias = Literal["text", "image", "video", "audio"]
+MODALITIES: tuple[Modality, ...] = ("text", "image", "video", "audio")
+
+Vectors: TypeAlias = NDArray[np.float32]
+"""Unit rows, shape (n, dim), float32."""
+
+
+@dataclass(frozen=True, eq=False)
+class Audio:
+    """A mono sound: `samples` (n,) float32 in [-1, 1] at `rate` Hz."""
+
+    samples: NDArray[np.float32]
+    rate: int
+
+    def __post_init__(self) -> None:
+        if self.samples.ndim != 1:
+            raise ValueError(f"Audio takes mono samples of shape (n,), not {self.samples.shape}")
+        if self.rate <= 0:
+            raise ValueError(f"Audio takes a positive sample rate in Hz, not {self.rate}")
+
+    @property
+    def seconds(self) -> float:
+        return len(self.samples) / self.rate
+
+
+@dataclass(frozen=True, eq=False)
+class Clip:
+    """Frames of a video: `frames` are RGB pictures, `times` (t,) their seconds, ascending."""
+
+    frames: Sequence[Image]
+    times: NDArray[np.float64]
+
+    def __post_init__(self) -> None:
+        if not len(self.frames) or len(self.frames) != len(self.times):
+            raise ValueError(
+                f"Clip takes as many times as frames, at least one, not {len(self.frames)} frames"
+                f" and {len(self.times)} times"
+            )
+
+
+Content: TypeAlias = "str | Image | Clip | Audio"
+
+
+@dataclass(frozen=True, eq=False)
+class Segment:
+    """One embeddable piece of a file: a passage, a picture, a shot, a stretch of sound.
+
+    `start` and `end` are seconds from the beginning of the file; None where the file has no time.
+    """
+
+    modality: Modality
+    content: Content
+    path: Path | None = None
+    start: float | None = None
+    end: float | None = None
+
+
+@dataclass(frozen=True)
+class ReadOptions:
+    """How finely a reader cuts a file. Lengths in seconds, sizes in pixels, passages in characters.
+
+    A space states its own in `Space.read_options`, so that a file gives the same vectors whichever
+    way it is read.
+    """
+
+    min_side: int | None = None
+    """A decoder may deliver a smaller picture than the file holds, never with a shorter side below this."""
+    audio_rate: int = 16_000
+    """Hz; sounds are decoded to this rate, mono."""
+    audio_seconds: float = 5.0
+    """Length of a sound's segments; a remainder shorter than a quarter of it joins the one before."""
+    frame_rate: float = 2.0
+    """Frames per second that are looked at in a video."""
+    video_seconds: float = 10.0
+    """A segment of a video ends at a hard cut, at the latest after this long."""
+    passage_chars: int = 600
+    """Texts are split at paragraphs and sentences into passages of at most this many characters."""
+
+
+@dataclass(frozen=True)
+class Hit:
+    """One search result: a moment of a file.
+
+    `score` compares across modalities (standard deviations above what this query scores against
+    unrelated rows of that modality); `cosine` is the plain similarity.
+    """
+
+    path: Path
+    modality: Modality
+    score: float
+    cosine: float
+    start: float | None = None
+    end: float | None = None
+    text: str | None = None
+
+
+@dataclass(frozen=True)
+class Match:
+    """How well a caption fits: `probability` over the captions given, `margin` in cosine to the next best."""
+
+    caption: str
+    cosine: float
+    probability: float
+    margin: float
+
+
+FileStatus: TypeAlias = Literal["added", "reused", "unchanged", "skipped", "failed", "removed"]
+
+
+@dataclass(frozen=True)
+class FileRecord:
+    """What became of one file of a run; `reason` says why it was skipped or failed."""
+
+    path: Path
+    status: FileStatus
+    segments: int = 0
+    seconds: float = 0.0
+    reason: str | None = None
+
+
+@dataclass(frozen=True)
+class IndexReport:
+    """One record per file seen, in the order they were finished, and the seconds the run took."""
+
+    records: Sequence[FileRecord]
+    seconds: float = 0.0
+
+    def count(self, status: FileStatus) -> int:
+        return sum(record.status == status for record in self.records)
+
+    @property
+    def segments(self) -> int:
+        return sum(record.segments for record in self.records if record.status == "added")
+
+    @property
+    def problems(self) -> list[FileRecord]:
+        return [record for record in self.records if record.status in ("skipped", "failed")]
+
+
+@dataclass(frozen=True)
+class LibraryStats:
+    """Counts of a library: files, segments per modality, bytes on disk."""
+
+    files: int
+    segments: Mapping[Modality, int] = field(default_factory=dict)
+    space: str = ""
+    space_id: str = ""
+    dim: int = 0
+    bytes: int = 0

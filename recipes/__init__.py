@@ -1,0 +1,1 @@
+"""How the starter space was made: every step runnable again (`python -m recipes.<step>`)."""
