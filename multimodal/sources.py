@@ -1,0 +1,203 @@
+"""Where a space comes from: a folder in the starter's format, or an open_clip model.
+
+A source builds encoders on demand, so that a typed query loads the text tower alone, and knows how to
+write itself to a folder. A new kind of space is one more class here and one line in `source`.
+"""
+
+from __future__ import annotations
+
+import json
+import shutil
+from functools import cached_property
+from pathlib import Path
+from typing import Any, Protocol
+
+from multimodal.encoder import Encoder
+from multimodal.errors import SpaceError, UnknownSpace
+from multimodal.towers.video import TemporalPooler, VideoTower
+from multimodal.types import Modality, ReadOptions
+
+EMBEDDED = Path(__file__).parent / "starter"
+CONFIG = "config.json"
+POOLER = "pooler.safetensors"
+
+
+class Source(Protocol):
+    """What a space is made from. `name` loads it again through `load_space`."""
+
+    name: str
+    modalities: tuple[Modality, ...]
+
+    @property
+    def logit_scale(self) -> float: ...
+    @property
+    def read_options(self) -> ReadOptions: ...
+    @property
+    def background(self) -> dict[str, dict[str, tuple[float, float]]]: ...
+    def build(self, modality: Modality) -> Encoder: ...
+    def save(self, folder: Path) -> None: ...
+
+
+def source(name: str) -> Source:
+    """The source that `load_space(name)` loads. Raises UnknownSpace, SpaceError."""
+    if name == "starter":
+        return StarterSource(EMBEDDED, name)
+    folder = Path(name).expanduser()
+    if folder.is_dir():
+        return _saved(folder.resolve())
+    if "/" in name or ":" in name:
+        return OpenClipSource(name)
+    raise UnknownSpace(
+        f"There is no space {name!r}: give 'starter', an open_clip MODEL/TAG such as"
+        " 'ViT-B-32/laion2b_s34b_b79k', or the folder of a saved space."
+    )
+
+
+def _saved(folder: Path) -> Source:
+    if not (folder / CONFIG).is_file():
+        if (folder / "open_clip_config.json").is_file():
+            return OpenClipSource(f"local-dir:{folder}", name=str(folder))
+        raise SpaceError(f"{folder} holds no space: {CONFIG} is missing.")
+    kind = read_config(folder).get("kind", "starter")
+    if kind == "open_clip":
+        return OpenClipSource(f"local-dir:{folder}", name=str(folder), pooler=folder / POOLER)
+    return StarterSource(folder, str(folder))
+
+
+class StarterSource:
+    """A folder of safetensors weights, onnx graphs and one config.json: the starter, or a copy of it."""
+
+    modalities: tuple[Modality, ...] = ("text", "image", "video", "audio")
+
+    def __init__(self, folder: Path, name: str) -> None:
+        self.name, self._folder = name, folder
+        self._config = read_config(folder)
+
+    @property
+    def logit_scale(self) -> float:
+        return float(self._config["logit_scale"])
+
+    @property
+    def read_options(self) -> ReadOptions:
+        size = self._config["image"]["preprocess"]["size"]
+        return ReadOptions(min_side=_longest(size), audio_rate=int(self._config["audio"]["mel"]["rate"]))
+
+    @property
+    def background(self) -> dict[str, dict[str, tuple[float, float]]]:
+        table = self._config.get("background", {})
+        return {query: {row: (mu, sd) for row, (mu, sd) in rows.items()} for query, rows in table.items()}
+
+    def build(self, modality: Modality) -> Encoder:
+        try:
+            return getattr(self, f"_{modality}")
+        except (KeyError, TypeError, ValueError, OSError) as error:
+            raise SpaceError(
+                f"The {modality} part of the space in {self._folder} cannot be loaded: {error!r}"
+            ) from error
+
+    @cached_property
+    def _text(self) -> Encoder:
+        from multimodal.towers.minilm import MiniLMTower
+
+        part = self._config["text"]
+        return Encoder(
+            "text", MiniLMTower(self._folder / part["weights"], self._folder / part["tokenizer"], part)
+        )
+
+    @cached_property
+    def _image(self) -> Encoder:
+        from multimodal.towers.onnx import OnnxTower
+        from multimodal.towers.pixels import ResizeCrop
+
+        part = self._config["image"]
+        pixels = ResizeCrop.from_config(part["preprocess"])
+        return Encoder("image", OnnxTower(self._folder / part["graph"], pixels, part))
+
+    @cached_property
+    def _audio(self) -> Encoder:
+        from multimodal.towers.mel import LogMel
+        from multimodal.towers.onnx import OnnxTower, WindowedTower
+
+        part = self._config["audio"]
+        windows = OnnxTower(self._folder / part["graph"], LogMel(**part["mel"]), part)
+        return Encoder("audio", WindowedTower(windows))
+
+    @cached_property
+    def _video(self) -> Encoder:
+        return Encoder("video", VideoTower(self._image, load_pooler(self._folder / POOLER)))
+
+    def save(self, folder: Path) -> None:
+        names = [part[key] for part in self._parts() for key in ("weights", "graph", "tokenizer") if key in part]
+        for name in [CONFIG, *names, POOLER, "MODEL_CARD.md"]:
+            if (self._folder / name).is_file():
+                shutil.copy2(self._folder / name, folder / name)
+
+    def _parts(self) -> list[dict[str, Any]]:
+        return [self._config[modality] for modality in ("text", "image", "audio")]
+
+
+class OpenClipSource:
+    """Text and image towers of an open_clip model; video through its image tower. It brings no audio tower."""
+
+    modalities: tuple[Modality, ...] = ("text", "image", "video")
+
+    def __init__(self, model: str, name: str | None = None, pooler: Path | None = None) -> None:
+        from multimodal.towers import clip
+
+        self.name = name or model
+        self._loaded = clip.load(model)
+        self._pooler = pooler
+
+    @property
+    def logit_scale(self) -> float:
+        return self._loaded.logit_scale
+
+    @property
+    def read_options(self) -> ReadOptions:
+        return ReadOptions(min_side=max(self._loaded.pixels.size))
+
+    @property
+    def background(self) -> dict[str, dict[str, tuple[float, float]]]:
+        return {}
+
+    def build(self, modality: Modality) -> Encoder:
+        return getattr(self, f"_{modality}")  # type: ignore[no-any-return]
+
+    @cached_property
+    def _text(self) -> Encoder:
+        from multimodal.towers.clip import ClipTextTower
+
+        return Encoder("text", ClipTextTower(self._loaded))
+
+    @cached_property
+    def _image(self) -> Encoder:
+        from multimodal.towers.clip import ClipImageTower
+
+        return Encoder("image", ClipImageTower(self._loaded))
+
+    @cached_property
+    def _video(self) -> Encoder:
+        return Encoder("video", VideoTower(self._image, load_pooler(self._pooler)))
+
+    def save(self, folder: Path) -> None:
+        from multimodal.towers import clip
+
+        clip.save(self._loaded, folder)
+        config = {"kind": "open_clip", "made_from": self._loaded.name}
+        (folder / CONFIG).write_text(json.dumps(config, indent=2), encoding="utf-8")
+
+
+def read_config(folder: Path) -> dict[str, Any]:
+    """The folder's config.json. Raises SpaceError where it is missing or broken."""
+    try:
+        return dict(json.loads((folder / CONFIG).read_text(encoding="utf-8")))
+    except (OSError, ValueError) as error:
+        raise SpaceError(f"{folder / CONFIG} cannot be read: {error}") from error
+
+
+def load_pooler(path: Path | None) -> TemporalPooler | None:
+    return TemporalPooler.load(path) if path is not None and path.is_file() else None
+
+
+def _longest(size: int | list[int]) -> int:
+    return size if isinstance(size, int) else max(size)

@@ -1,0 +1,201 @@
+"""A space: one encoder per modality, all into the same vectors. This is the table of the package."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, TypeAlias
+
+import numpy as np
+from numpy.typing import NDArray
+
+from multimodal import readers
+from multimodal.encoder import Encoder
+from multimodal.errors import NoEncoder, QueryError, ReadError, SpaceError
+from multimodal.sources import Source, source
+from multimodal.towers.base import unit
+from multimodal.towers.video import VideoTower
+from multimodal.types import MODALITIES, Audio, Clip, Content, Match, Modality, Segment, Vectors
+
+if TYPE_CHECKING:
+    from PIL.Image import Image
+
+Item: TypeAlias = "str | Path | Image | Audio | Clip | Segment"
+"""A `str` is always text; everything else is always media."""
+
+
+class Space(Mapping[Modality, Encoder]):
+    """Text, images, videos and sounds as unit vectors of one space.
+
+    `space["image"]` is the image encoder; iterating gives the modalities the space has. Rows are
+    float32, unit length, shape (n, dim).
+    """
+
+    def __init__(self, parts: Source) -> None:
+        self._source = parts
+        self.name = parts.name
+        self.logit_scale = parts.logit_scale
+        self.read_options = parts.read_options
+
+    def __getitem__(self, modality: Modality) -> Encoder:
+        """The encoder of a modality. Raises NoEncoder."""
+        if modality not in self._source.modalities:
+            raise NoEncoder(f"The space {self.name!r} has no {modality} encoder.")
+        return self._source.build(modality)
+
+    def __iter__(self) -> Iterator[Modality]:
+        return iter(self._source.modalities)
+
+    def __len__(self) -> int:
+        return len(self._source.modalities)
+
+    def __contains__(self, modality: object) -> bool:
+        return modality in self._source.modalities
+
+    def __repr__(self) -> str:
+        return f"Space({self.name!r}, {', '.join(self)}, dim={self.dim})"
+
+    @property
+    def dim(self) -> int:
+        return self["text"].dim
+
+    @property
+    def space_id(self) -> str:
+        """Names the shared space itself: the text encoder that all others are fitted to.
+
+        A retrained image or audio encoder keeps it (only that modality's rows become stale).
+        """
+        return self["text"].encoder_id
+
+    def background(self, query: Modality, row: Modality) -> tuple[float, float] | None:
+        """Mean and standard deviation of the cosine between unrelated items, where the space knows them."""
+        return self._source.background.get(query, {}).get(row)
+
+    def read(self, path: str | Path) -> Iterator[Segment]:
+        """The segments of a file, cut the way this space embeds them. Raises ReadError."""
+        return readers.read(Path(path), self.read_options)
+
+    def embed(self, items: Item | Sequence[Item]) -> Vectors:
+        """One unit row per item, (n, dim) float32, in the order given; a single item gives (1, dim).
+
+        A path gives the mean of its segments (a video that of its pictures; its sound track only
+        where it has no pictures). Raises ReadError for a file that cannot be read, QueryError for an
+        empty text or an object of no known kind, NoEncoder.
+        """
+        given = [items] if _is_single(items) else list(items)  # type: ignore[arg-type]
+        rows: list[Vectors | None] = [None] * len(given)
+        contents: dict[Modality, list[tuple[int, Content]]] = {}
+        for position, item in enumerate(given):
+            if isinstance(item, Path):
+                rows[position] = self._embed_file(item)
+            else:
+                modality, content = modality_of(item)
+                contents.setdefault(modality, []).append((position, content))
+        for modality, entries in contents.items():
+            encoded = self[modality].encode(content for _, content in entries)
+            for (position, _), row in zip(entries, encoded, strict=True):
+                rows[position] = row
+        return np.stack(rows) if rows else np.zeros((0, self.dim), np.float32)  # type: ignore[arg-type]
+
+    def _embed_file(self, path: Path) -> NDArray[np.float32]:
+        """Streamed in small groups: a long video is never held whole."""
+        total, modality = np.zeros(self.dim, np.float64), None
+        for group in grouped(self.read(path), 8):
+            modality = modality or group[0].modality
+            wanted = [segment.content for segment in group if segment.modality == modality]
+            total += self[modality].encode(wanted).sum(axis=0)
+            if len(wanted) < len(group):  # the sound track begins
+                break
+        if modality is None:
+            raise ReadError(f"{path} holds nothing to embed")
+        return unit(total)
+
+    def similarity(self, a: Item | Sequence[Item], b: Item | Sequence[Item]) -> NDArray[np.float32]:
+        """Cosines (n, m) of every item of `a` with every item of `b`, in [-1, 1]."""
+        return self.embed(a) @ self.embed(b).T
+
+    def match(self, media: Item, captions: Sequence[str]) -> list[Match]:
+        """Captions ranked for one image, video, sound or text, best first.
+
+        Probabilities are the softmax of cosines times the space's logit scale and sum to 1 over the
+        captions given; the margin is the cosine above the next best caption (for the last: 0).
+        Raises QueryError without captions.
+        """
+        if isinstance(captions, str) or not len(captions):
+            raise QueryError("match takes a list of at least one caption.")
+        cosines = self.similarity(media, list(captions))[0].astype(np.float64)
+        raised = np.exp(self.logit_scale * (cosines - cosines.max()))
+        probabilities = raised / raised.sum()
+        order = np.argsort(-cosines, kind="stable")
+        runner_up = np.append(cosines[order][1:], cosines[order][-1])
+        return [
+            Match(captions[index], float(cosines[index]), float(probabilities[index]), float(cosines[index] - below))
+            for index, below in zip(order, runner_up, strict=True)
+        ]
+
+    def frame_weights(self, clip: Clip) -> NDArray[np.float32]:
+        """Temporal attention of a clip: how much each frame counts, (t,), sums to 1."""
+        tower = self["video"].tower
+        if not isinstance(tower, VideoTower):
+            raise SpaceError(f"The video encoder of {self.name!r} keeps no frame weights.")
+        return tower.frame_weights(clip)
+
+    def save(self, folder: str | Path) -> Path:
+        """Write the space to a new or empty folder that `load_space` reads. Raises SpaceError."""
+        target = Path(folder)
+        if target.exists() and (not target.is_dir() or any(target.iterdir())):
+            raise SpaceError(f"{target} already exists and is not an empty folder.")
+        target.mkdir(parents=True, exist_ok=True)
+        self._source.save(target)
+        return target
+
+
+def load_space(name: str | Path = "starter") -> Space:
+    """The embedded starter, an open_clip model (`MODEL/TAG`) or the folder of a saved space.
+
+    Raises UnknownSpace with near matches, SpaceError where weights are missing or damaged.
+    """
+    return Space(source(str(name)))
+
+
+def modality_of(item: object) -> tuple[Modality, Content]:
+    """What an object in memory is, and its content. Raises QueryError; nothing is guessed from shapes."""
+    if isinstance(item, Segment):
+        return item.modality, item.content
+    if isinstance(item, str):
+        if not item.strip():
+            raise QueryError("The text is empty.")
+        return "text", item
+    if isinstance(item, Audio):
+        return "audio", item
+    if isinstance(item, Clip):
+        return "video", item
+    from PIL.Image import Image
+
+    if isinstance(item, Image):
+        return "image", item
+    raise QueryError(
+        f"{type(item).__name__} is no item: give a str (text), a Path (file), a PIL image,"
+        " Audio(samples, rate) or Clip(frames, times)."
+    )
+
+
+def grouped(segments: Iterable[Segment], size: int) -> Iterator[list[Segment]]:
+    """Segments in lists of at most `size`."""
+    group: list[Segment] = []
+    for segment in segments:
+        group.append(segment)
+        if len(group) == size:
+            yield group
+            group = []
+    if group:
+        yield group
+
+
+def _is_single(items: object) -> bool:
+    return not isinstance(items, (list, tuple)) and not (
+        isinstance(items, (set, frozenset, Iterator)) or (isinstance(items, Sequence) and not isinstance(items, str))
+    )
+
+
+__all__ = ["MODALITIES", "Item", "Space", "grouped", "load_space", "modality_of"]

@@ -1,0 +1,1 @@
+"""The embedded space: weights, configuration and model card, loaded by `multimodal.load_space()`."""

@@ -1,0 +1,121 @@
+"""Video: frames through the image encoder, then temporal attention pooling."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+from numpy.typing import NDArray
+
+from multimodal.errors import SpaceError
+from multimodal.towers.base import Preprocess, identity, tensors_hash
+from multimodal.types import Clip, Content
+
+if TYPE_CHECKING:
+    from multimodal.encoder import Encoder
+
+Floats = NDArray[np.float32]
+PreparedClip = tuple[NDArray[np.uint8], NDArray[np.float32]]
+
+
+@dataclass(frozen=True)
+class ClipFrames:
+    """A clip to (frames (t, ...), seconds since its first frame (t,)): each frame prepared as a picture."""
+
+    picture: Preprocess
+
+    def __call__(self, content: Content) -> PreparedClip:
+        if not isinstance(content, Clip):
+            raise TypeError(f"expected a clip, got {type(content).__name__}")
+        frames = np.stack([np.asarray(self.picture(frame)) for frame in content.frames])
+        return frames, (content.times - content.times[0]).astype(np.float32)
+
+
+@dataclass(frozen=True, eq=False)
+class TemporalPooler:
+    """Additive attention over frames, query-free: a = softmax(w' tanh(W f_i + U time(t_i) + b)).
+
+    f_i (dim,) are unit frame vectors, time(t) is a sinusoidal code of seconds. With w = 0, as
+    `TemporalPooler.mean` makes it, every frame weighs the same and the pooled vector is exactly the
+    mean; training moves away from there only where it helps. The form is the attention pooling of
+    Ilse et al. 2018 (Attention-based Deep Multiple Instance Learning) with time added.
+    """
+
+    W: Floats  # (hidden, dim)
+    U: Floats  # (hidden, time_dim)
+    b: Floats  # (hidden,)
+    w: Floats  # (hidden,)
+
+    @classmethod
+    def mean(cls, dim: int, hidden: int = 128, time_dim: int = 16, seed: int = 0) -> TemporalPooler:
+        """A pooler that equals the mean; W and U are random so that w has a gradient to follow."""
+        rng = np.random.default_rng(seed)
+        W = rng.normal(0, dim**-0.5, (hidden, dim)).astype(np.float32)
+        U = rng.normal(0, time_dim**-0.5, (hidden, time_dim)).astype(np.float32)
+        return cls(W, U, np.zeros(hidden, np.float32), np.zeros(hidden, np.float32))
+
+    def weights(self, frames: Floats, times: Floats) -> Floats:
+        """Attention (t,), sums to 1, for frame vectors (t, dim) at `times` (t,) seconds."""
+        hidden = np.tanh(frames @ self.W.T + time_code(times, self.U.shape[1]) @ self.U.T + self.b)
+        logits = hidden @ self.w
+        raised = np.exp(logits - logits.max())
+        return raised / raised.sum()
+
+    def pool(self, frames: Floats, times: Floats) -> Floats:
+        """The weighted mean (dim,) of frame vectors (t, dim)."""
+        return self.weights(frames, times) @ frames
+
+    def tensors(self) -> dict[str, Floats]:
+        return {"W": self.W, "U": self.U, "b": self.b, "w": self.w}
+
+    def save(self, path: Path) -> None:
+        from safetensors.numpy import save_file
+
+        save_file(self.tensors(), str(path))
+
+    @classmethod
+    def load(cls, path: Path) -> TemporalPooler:
+        """Read what `save` wrote. Raises SpaceError."""
+        from safetensors.numpy import load_file
+
+        try:
+            return cls(**load_file(str(path)))
+        except (OSError, ValueError, TypeError) as error:
+            raise SpaceError(f"{path} cannot be read as a temporal pooler: {error}") from error
+
+
+def time_code(times: Floats, dim: int) -> Floats:
+    """Sines and cosines (t, dim) of seconds, periods from 1 s to 1,000 s in geometric steps."""
+    periods = np.geomspace(1.0, 1000.0, dim // 2)
+    angles = 2 * np.pi * np.asarray(times, np.float64)[:, None] / periods
+    return np.concatenate([np.sin(angles), np.cos(angles)], axis=1).astype(np.float32)
+
+
+class VideoTower:
+    """Clips to vectors of the shared space: image encoder per frame, temporal pooler over them."""
+
+    def __init__(self, image: Encoder, pooler: TemporalPooler | None = None) -> None:
+        self.image = image
+        self.pooler = pooler or TemporalPooler.mean(image.dim)
+        self.preprocess = ClipFrames(image.tower.preprocess)
+        self.feature_dim = image.dim
+        # With w = 0 the rest of the pooler does not touch the output, so it does not touch the id.
+        state = tensors_hash(self.pooler.tensors()) if self.pooler.w.any() else "mean"
+        self.tower_id = "video-" + identity(image.encoder_id, state)
+
+    def forward(self, batch: Sequence[PreparedClip]) -> Floats:
+        """n prepared clips to pooled vectors (n, dim)."""
+        return np.stack([self.pooler.pool(frames, times) for frames, times in self._frame_vectors(batch)])
+
+    def frame_weights(self, clip: Clip) -> Floats:
+        """How much each frame of a clip counts: (t,), sums to 1."""
+        [(frames, times)] = self._frame_vectors([self.preprocess(clip)])
+        return self.pooler.weights(frames, times)
+
+    def _frame_vectors(self, batch: Sequence[PreparedClip]) -> list[tuple[Floats, Floats]]:
+        rows = self.image.embed([frame for frames, _ in batch for frame in frames])
+        ends = np.cumsum([len(frames) for frames, _ in batch])
+        return [(part, times) for part, (_, times) in zip(np.split(rows, ends[:-1]), batch, strict=True)]
