@@ -25,7 +25,7 @@ def apt(name: str) -> Path:
     def unpack(into: Path, scratch: Path) -> None:
         _run(["apt-get", "download", name], scratch)
         for deb in scratch.glob("*.deb"):
-            _run(["dpkg", "-x", str(deb), str(into)], scratch)
+            _run(["dpkg", "-x", deb.name, str(into.resolve())], scratch)
 
     return _once(f"apt-{name}", unpack)
 

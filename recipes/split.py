@@ -1,0 +1,29 @@
+"""The split that every recipe and every test of the starter space shares."""
+
+from __future__ import annotations
+
+from hashlib import blake2b
+
+HELD_OUT_TENTHS = 3
+VALIDATION_FIFTHS = 1
+
+
+def held_out(key: str) -> bool:
+    """Whether a Tux Paint stamp is kept out of all training, with its sounds.
+
+    `key` is the path of the stamp relative to `stamps/`, without extension, with forward slashes
+    (`animals/birds/owl`). The draw is a hash, so that it never moves when stamps come or go.
+    """
+    return _hash(key) % 10 < HELD_OUT_TENTHS
+
+
+def validation(key: str) -> bool:
+    """Whether a stamp that is *not* held out serves to choose settings (a fifth of them).
+
+    The final training runs use these stamps too; only choices are made on them.
+    """
+    return not held_out(key) and _hash("validation " + key) % 5 < VALIDATION_FIFTHS
+
+
+def _hash(key: str) -> int:
+    return int(blake2b(key.encode(), digest_size=8).hexdigest(), 16)
