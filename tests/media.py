@@ -1,0 +1,260 @@
+"""Makes real media files of every format the readers take, with the real encoders.
+
+Everything is generated from a seed and from numbers, so a test knows what a file holds: `picture(seed)`
+is a picture unlike those of other seeds, `tone` a sine of a known pitch, `write_video` cuts between
+pictures at known times. `write(path)` picks the encoder by the extension.
+
+    IMAGE_EXTENSIONS, VIDEO_EXTENSIONS, AUDIO_EXTENSIONS, TEXT_EXTENSIONS, SUBTITLE_EXTENSIONS
+"""
+
+from __future__ import annotations
+
+import colorsys
+from collections.abc import Iterable, Sequence
+from fractions import Fraction
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image, ImageDraw
+
+IMAGE_EXTENSIONS = (".jpg", ".jpeg", ".jfif", ".png", ".webp", ".gif", ".bmp", ".tif", ".tiff")
+VIDEO_EXTENSIONS = (".mp4", ".m4v", ".mkv", ".webm", ".mov", ".avi")
+AUDIO_EXTENSIONS = (".wav", ".flac", ".ogg", ".oga", ".mp3", ".m4a", ".aac", ".opus")
+TEXT_EXTENSIONS = (".txt", ".md")
+SUBTITLE_EXTENSIONS = (".srt", ".vtt")
+ALL_EXTENSIONS = (
+    IMAGE_EXTENSIONS + VIDEO_EXTENSIONS + AUDIO_EXTENSIONS + TEXT_EXTENSIONS + SUBTITLE_EXTENSIONS
+)
+
+VIDEO_CODECS = {".webm": "libvpx-vp9", ".avi": "mpeg4"}
+"""What `write_video` encodes with where nothing is asked; all others take H.264."""
+SOUND_CODECS = {".mp3": "libmp3lame", ".opus": "libopus", ".webm": "libopus", ".avi": "libmp3lame"}
+"""What sounds and sound tracks are encoded with through PyAV; all others take AAC."""
+
+PASSAGES = (
+    "The red fox crossed the frozen lake before sunrise. Nobody in the village heard it pass.",
+    "Bread needs flour, water, salt and patience. The oven does the rest.",
+    "On the night train to Lisbon a girl taught her brother to whistle.",
+)
+
+
+def picture(seed: int = 0, width: int = 320, height: int = 240) -> Image.Image:
+    """An RGB picture of `width` x `height`: a background and four shapes; each seed gives another."""
+    rng = np.random.default_rng(seed)
+    hue = (seed * 0.381966) % 1.0  # the golden angle keeps neighbouring seeds far apart in colour
+    ground = tuple(int(255 * c) for c in colorsys.hsv_to_rgb(hue, 0.6, 0.35 + 0.6 * rng.random()))
+    image = Image.new("RGB", (width, height), ground)
+    draw = ImageDraw.Draw(image)
+    for _ in range(4):
+        x, y = rng.random(2) * (width, height)
+        w, h = (0.15 + 0.35 * rng.random(2)) * (width, height)
+        colour = tuple(int(c) for c in rng.integers(0, 256, 3))
+        shape = draw.ellipse if rng.random() < 0.5 else draw.rectangle
+        shape((x - w / 2, y - h / 2, x + w / 2, y + h / 2), fill=colour)
+    return image
+
+
+def write_image(path: Path, image: Image.Image | None = None, **save: Any) -> Path:
+    """Saves `image` (or `picture()`) with Pillow in the format of the extension; `save` goes to Pillow."""
+    image = picture() if image is None else image
+    if path.suffix.lower() == ".jfif":
+        save.setdefault("format", "JPEG")
+    image.save(path, **save)
+    return path
+
+
+def write_animation(
+    path: Path, scenes: Sequence[Image.Image], durations: Sequence[float], **save: Any
+) -> Path:
+    """An animated gif, webp or png (APNG): scene i is shown for durations[i] seconds."""
+    if path.suffix.lower() == ".webp":
+        save.setdefault("lossless", True)
+    save.setdefault("loop", 0)
+    first, *rest = scenes
+    first.save(path, save_all=True, append_images=rest, duration=[round(1000 * d) for d in durations], **save)
+    return path
+
+
+def tone(
+    seconds: float, rate: int = 44_100, hz: float = 440.0, channels: int = 1, gain: float = 0.5
+) -> NDArray[np.float32]:
+    """A sine of `hz`, peak `gain`, shape (round(seconds * rate), channels), the same in each channel."""
+    t = np.arange(round(seconds * rate)) / rate
+    wave = gain * np.sin(2 * np.pi * hz * t)
+    return np.repeat(wave[:, None], channels, axis=1).astype(np.float32)
+
+
+def write_sound(
+    path: Path, samples: NDArray[np.float32] | None = None, rate: int = 44_100, subtype: str | None = None
+) -> Path:
+    """Writes (n,) or (n, channels) samples in [-1, 1] in the format of the extension.
+
+    wav, flac, ogg and oga go through soundfile (`subtype` as soundfile names it, such as "PCM_24"),
+    the others through PyAV.
+    """
+    samples = tone(3.0, rate) if samples is None else samples
+    samples = samples[:, None] if samples.ndim == 1 else samples
+    suffix = path.suffix.lower()
+    if suffix in (".wav", ".flac", ".ogg", ".oga"):
+        import soundfile
+
+        kind = {".oga": "OGG"}.get(suffix, suffix[1:].upper())
+        soundfile.write(path, samples, rate, subtype=subtype, format=kind)
+        return path
+    import av
+
+    # The plain ADTS muxer goes by the name "adts"; ".m4a" is an mp4 with sound only.
+    muxer = {".aac": "adts", ".m4a": "ipod", ".opus": "ogg"}.get(suffix)
+    with av.open(str(path), "w", format=muxer) as container:
+        _mux(container, [], None, _sound_packets(container, suffix, samples, rate))
+    return path
+
+
+def write_video(
+    path: Path,
+    scenes: Sequence[Image.Image] | None = None,
+    seconds: float = 2.0,
+    rate: int = 25,
+    *,
+    sound: NDArray[np.float32] | None = None,
+    sound_rate: int = 44_100,
+    rotation: int = 0,
+    codec: str | None = None,
+    pixels: str = "yuv420p",
+) -> Path:
+    """A video of hard cuts: each scene stands for `seconds`, `rate` frames a second.
+
+    `sound` (n,) or (n, channels) in [-1, 1] becomes its sound track; `rotation` in degrees
+    counterclockwise is written as the display matrix (mp4, m4v, mov), the frames stay as they are.
+    """
+    scenes = [picture(seed) for seed in range(3)] if scenes is None else scenes
+    frames = (scene for scene in scenes for _ in range(round(seconds * rate)))
+    times = (Fraction(i, rate) for i in range(len(scenes) * round(seconds * rate)))
+    return write_frames(
+        path, zip(times, frames, strict=True), rate, sound=sound, sound_rate=sound_rate,
+        rotation=rotation, codec=codec, pixels=pixels,
+    )  # fmt: skip
+
+
+def write_frames(
+    path: Path,
+    frames: Iterable[tuple[float | Fraction, Image.Image]],
+    rate: int = 25,
+    *,
+    sound: NDArray[np.float32] | None = None,
+    sound_rate: int = 44_100,
+    rotation: int = 0,
+    codec: str | None = None,
+    pixels: str = "yuv420p",
+) -> Path:
+    """A video of (seconds, picture) pairs, times ascending, kept to a millisecond; they may be irregular.
+
+    `rate` is what the header claims. Pictures of one size, even width and height.
+    """
+    import av
+
+    suffix = path.suffix.lower()
+    frames = iter(frames)
+    with av.open(str(path), "w", format="mp4" if suffix == ".m4v" else None) as container:
+        stream: Any = container.add_stream(codec or VIDEO_CODECS.get(suffix, "libx264"), rate=rate)
+        first = next(frames)
+        stream.width, stream.height = first[1].size
+        stream.pix_fmt = pixels
+        # An avi has no time stamps: a frame's place is its time.
+        stream.codec_context.time_base = Fraction(1, rate if suffix == ".avi" else 1000)
+        if stream.codec_context.name == "libx264":
+            stream.options = {"preset": "ultrafast", "threads": "1"}
+        elif stream.codec_context.name == "libvpx-vp9":
+            stream.options = {"cpu-used": "8", "deadline": "realtime", "threads": "1"}
+        if rotation:
+            stream.set_display_rotation(rotation)
+        packets: list[Any] = []
+        if sound is not None:
+            sound = sound[:, None] if sound.ndim == 1 else sound
+            packets = _sound_packets(container, suffix, sound, sound_rate)
+        _mux(container, _chain(first, frames), stream, packets)
+    return path
+
+
+def _chain(first: Any, rest: Iterable[Any]) -> Iterable[Any]:
+    yield first
+    yield from rest
+
+
+def _sound_packets(container: Any, suffix: str, samples: NDArray[np.float32], rate: int) -> list[Any]:
+    """Encodes (n, channels) into packets of a new stream of `container`, not yet muxed."""
+    import av
+
+    layout = {1: "mono", 2: "stereo", 6: "5.1"}[samples.shape[1]]
+    stream: Any = container.add_stream(SOUND_CODECS.get(suffix, "aac"), rate=_codec_rate(suffix, rate))
+    stream.codec_context.layout = layout
+    packets: list[Any] = []
+    for begin in range(0, len(samples), 1024):
+        block = np.ascontiguousarray(samples[begin : begin + 1024].T)
+        frame = av.AudioFrame.from_ndarray(block, format="fltp", layout=layout)
+        frame.sample_rate, frame.pts, frame.time_base = rate, begin, Fraction(1, rate)
+        packets += stream.encode(frame)
+    packets += stream.encode(None)
+    return packets
+
+
+def _codec_rate(suffix: str, rate: int) -> int:
+    return 48_000 if SOUND_CODECS.get(suffix) == "libopus" else rate
+
+
+def _mux(container: Any, frames: Iterable[Any], stream: Any, sound: list[Any]) -> None:
+    import av
+
+    for packet in sound:
+        container.mux(packet)
+    for seconds, image in frames:
+        frame = av.VideoFrame.from_image(image)
+        frame.time_base = stream.codec_context.time_base
+        frame.pts = round(seconds / frame.time_base)
+        for packet in stream.encode(frame):
+            container.mux(packet)
+    if stream is not None:
+        for packet in stream.encode(None):
+            container.mux(packet)
+
+
+def write_text(path: Path, text: str | None = None, encoding: str = "utf-8") -> Path:
+    """A text of three paragraphs (`PASSAGES`), or `text`, in `encoding`."""
+    path.write_bytes(("\n\n".join(PASSAGES) if text is None else text).encode(encoding))
+    return path
+
+
+def write_subtitles(path: Path, cues: Sequence[tuple[float, float, str]] | None = None) -> Path:
+    """An srt or vtt file of (start, end, text) cues in seconds."""
+    cues = [(4.0 * i, 4.0 * i + 2.5, text) for i, text in enumerate(PASSAGES)] if cues is None else cues
+    vtt = path.suffix.lower() == ".vtt"
+    blocks = [
+        f"{i}\n{_stamp(start, vtt)} --> {_stamp(end, vtt)}\n{text}\n"
+        for i, (start, end, text) in enumerate(cues, 1)
+    ]
+    path.write_text(("WEBVTT\n\n" if vtt else "") + "\n".join(blocks), encoding="utf-8")
+    return path
+
+
+def _stamp(seconds: float, vtt: bool) -> str:
+    ms = round(1000 * seconds)
+    mark = "." if vtt else ","
+    return f"{ms // 3_600_000:02}:{ms // 60_000 % 60:02}:{ms // 1000 % 60:02}{mark}{ms % 1000:03}"
+
+
+def write(path: Path, seed: int = 0) -> Path:
+    """A small valid file of the kind the extension names; another seed gives other content."""
+    suffix = path.suffix.lower()
+    if suffix in IMAGE_EXTENSIONS:
+        return write_image(path, picture(seed))
+    if suffix in VIDEO_EXTENSIONS:
+        return write_video(path, [picture(3 * seed + i) for i in range(2)], seconds=1.0, sound=tone(2.0))
+    if suffix in AUDIO_EXTENSIONS:
+        return write_sound(path, tone(2.0, hz=220.0 * (1 + seed % 8)))
+    if suffix in TEXT_EXTENSIONS:
+        return write_text(path, PASSAGES[seed % len(PASSAGES)] + f" Number {seed}.")
+    if suffix in SUBTITLE_EXTENSIONS:
+        return write_subtitles(path, [(1.0, 3.0, PASSAGES[seed % len(PASSAGES)])])
+    raise ValueError(f"no encoder for {suffix}")
