@@ -1,0 +1,138 @@
+"""Sounds as log-mel pictures: fixed windows of a fixed number of bands and frames, for any length."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, fields
+from functools import lru_cache
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from multimodal.types import Audio, Content
+
+BLOCK_FRAMES = 4096
+"""Spectra held at a time (8 MB as complex64): an hour of sound must not become an hour of spectra."""
+
+
+@dataclass(frozen=True)
+class LogMel:
+    """Callable `(Audio) -> (w, mels, frames) float32`, deterministic, without statistics over a batch.
+
+    The sound is resampled to `rate` Hz, brought to a loudness of its own (its loudest window gets an
+    RMS of `level`, amplified by at most `max_gain_db`, so silence stays silence) and cut in windows of
+    `frames` spectra, `hop_frames` apart at most: they are spread evenly so that the last one ends with
+    the sound. A sound shorter than a window is padded with silence at its end. Windows quieter than the
+    loudest by more than `gate_db` are left out; the loudest always stays.
+
+    Values are `(ln(power + floor) - offset) / scale`, where power equals
+    `librosa.feature.melspectrogram(center=False)` with a Hann window and Slaney's mel scale and norm.
+    """
+
+    rate: int = 16_000
+    n_fft: int = 512
+    win_length: int = 400
+    hop_length: int = 160
+    mels: int = 64
+    fmin: float = 50.0
+    fmax: float = 7_800.0
+    frames: int = 96
+    hop_frames: int = 48
+    level: float = 0.1
+    max_gain_db: float = 40.0
+    gate_db: float = 30.0
+    floor: float = 1e-6
+    offset: float = -7.0
+    scale: float = 3.5
+
+    @classmethod
+    def from_config(cls, config: Mapping[str, Any]) -> LogMel:
+        """From a mapping with these fields (extra ones are ignored)."""
+        return cls(**{field.name: config[field.name] for field in fields(cls) if field.name in config})
+
+    def config(self) -> dict[str, Any]:
+        """The fields as plain JSON values."""
+        return asdict(self)
+
+    @property
+    def window_samples(self) -> int:
+        """Samples at `rate` that one window looks at."""
+        return self.n_fft + (self.frames - 1) * self.hop_length
+
+    @property
+    def shape(self) -> tuple[int, int]:
+        """(mels, frames) of one window."""
+        return self.mels, self.frames
+
+    def __call__(self, content: Content) -> NDArray[np.float32]:
+        """Windows (w, mels, frames), w >= 1. Raises TypeError for anything but an Audio."""
+        if not isinstance(content, Audio):
+            raise TypeError(f"LogMel takes an Audio, not {type(content).__name__}")
+        samples = self._pad(self.resample(content))
+        return self.windows(self.spectrum(samples * self._gain(samples)), samples)
+
+    def resample(self, audio: Audio) -> NDArray[np.float32]:
+        """Samples (n,) float32 at `rate`, finite; NaN and infinities of a broken file become silence."""
+        samples = np.nan_to_num(np.asarray(audio.samples, np.float32), nan=0.0, posinf=0.0, neginf=0.0)
+        if audio.rate == self.rate or not len(samples):
+            return samples
+        import soxr
+
+        return np.asarray(soxr.resample(samples, audio.rate, self.rate, quality="HQ"), np.float32)
+
+    def spectrum(self, samples: NDArray[np.float32]) -> NDArray[np.float32]:
+        """Log-mel values (mels, f) of `samples` (n,) with n >= n_fft, as `__call__` gives but uncut."""
+        from scipy.fft import rfft
+
+        filters, taper = _filters(self.rate, self.n_fft, self.win_length, self.mels, self.fmin, self.fmax)
+        frames = np.lib.stride_tricks.sliding_window_view(samples, self.n_fft)[:: self.hop_length]
+        out = np.empty((len(frames), self.mels), np.float32)
+        for start in range(0, len(frames), BLOCK_FRAMES):
+            spectra = rfft(frames[start : start + BLOCK_FRAMES] * taper, axis=1)
+            power = spectra.real**2 + spectra.imag**2
+            out[start : start + BLOCK_FRAMES] = power @ filters
+        np.log(out + np.float32(self.floor), out=out)
+        return np.ascontiguousarray(((out - np.float32(self.offset)) / np.float32(self.scale)).T)
+
+    def windows(
+        self, spectrum: NDArray[np.float32], samples: NDArray[np.float32]
+    ) -> NDArray[np.float32]:
+        """The windows (w, mels, frames) of a spectrum (mels, f) whose samples are loud enough to count."""
+        starts = self._starts(spectrum.shape[1])
+        loudness = self._loudness(samples, starts)
+        keep = loudness >= loudness.max() * 10.0 ** (-self.gate_db / 20.0)
+        return np.stack([spectrum[:, start : start + self.frames] for start in starts[keep]])
+
+    def _pad(self, samples: NDArray[np.float32]) -> NDArray[np.float32]:
+        return np.pad(samples, (0, max(0, self.window_samples - len(samples))))
+
+    def _gain(self, samples: NDArray[np.float32]) -> np.float32:
+        """Factor that brings the loudest window to `level`, at most `max_gain_db`."""
+        starts = self._starts(1 + (len(samples) - self.n_fft) // self.hop_length)
+        loudest = float(self._loudness(samples, starts).max())
+        least = self.level * 10.0 ** (-self.max_gain_db / 20.0)
+        return np.float32(self.level / max(loudest, least))
+
+    def _starts(self, total: int) -> NDArray[np.int64]:
+        """First frames of the windows over `total` frames."""
+        room = total - self.frames
+        count = 1 + -(-room // self.hop_frames)
+        return np.round(np.linspace(0, room, count)).astype(np.int64)
+
+    def _loudness(self, samples: NDArray[np.float32], starts: NDArray[np.int64]) -> NDArray[np.float64]:
+        """RMS of the window at each start frame."""
+        energy = np.concatenate([[0.0], np.cumsum(np.square(samples, dtype=np.float64))])
+        first = starts * self.hop_length
+        return np.sqrt(np.maximum(energy[first + self.window_samples] - energy[first], 0) / self.window_samples)
+
+
+@lru_cache(maxsize=4)
+def _filters(rate: int, n_fft: int, win_length: int, mels: int, fmin: float, fmax: float) -> Any:
+    """Mel filters (n_fft // 2 + 1, mels) and the Hann window padded to n_fft, float32, from librosa."""
+    import librosa
+
+    filters = librosa.filters.mel(sr=rate, n_fft=n_fft, n_mels=mels, fmin=fmin, fmax=fmax)
+    taper = librosa.filters.get_window("hann", win_length, fftbins=True)
+    taper = librosa.util.pad_center(taper, size=n_fft)
+    return np.ascontiguousarray(filters.T, np.float32), taper.astype(np.float32)
