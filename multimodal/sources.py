@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 import shutil
+from dataclasses import replace
 from functools import cached_property
 from pathlib import Path
 from typing import Any, Protocol
@@ -15,7 +16,7 @@ from typing import Any, Protocol
 from multimodal.encoder import Encoder
 from multimodal.errors import SpaceError, UnknownSpace
 from multimodal.towers.video import TemporalPooler, VideoTower
-from multimodal.types import Modality, ReadOptions
+from multimodal.types import MODALITIES, Modality, ReadOptions
 
 EMBEDDED = Path(__file__).parent / "starter"
 CONFIG = "config.json"
@@ -26,8 +27,9 @@ class Source(Protocol):
     """What a space is made from. `name` loads it again through `load_space`."""
 
     name: str
-    modalities: tuple[Modality, ...]
 
+    @property
+    def modalities(self) -> tuple[Modality, ...]: ...
     @property
     def logit_scale(self) -> float: ...
     @property
@@ -67,20 +69,28 @@ def _saved(folder: Path) -> Source:
 class StarterSource:
     """A folder of safetensors weights, onnx graphs and one config.json: the starter, or a copy of it."""
 
-    modalities: tuple[Modality, ...] = ("text", "image", "video", "audio")
-
     def __init__(self, folder: Path, name: str) -> None:
         self.name, self._folder = name, folder
         self._config = read_config(folder)
 
     @property
+    def modalities(self) -> tuple[Modality, ...]:
+        needed = {"video": "image"}  # the section whose weights a modality runs on, where it is not its own
+        return tuple(modality for modality in MODALITIES if needed.get(modality, modality) in self._config)
+
+    @property
     def logit_scale(self) -> float:
-        return float(self._config["logit_scale"])
+        return float(self._config.get("logit_scale", 20.0))
 
     @property
     def read_options(self) -> ReadOptions:
-        size = self._config["image"]["preprocess"]["size"]
-        return ReadOptions(min_side=_longest(size), audio_rate=int(self._config["audio"]["mel"]["rate"]))
+        options = ReadOptions()
+        if "image" in self._config:
+            size = self._config["image"]["preprocess"]["size"]
+            options = replace(options, min_side=size if isinstance(size, int) else max(size))
+        if "audio" in self._config:
+            options = replace(options, audio_rate=int(self._config["audio"]["mel"]["rate"]))
+        return options
 
     @property
     def background(self) -> dict[str, dict[str, tuple[float, float]]]:
@@ -127,17 +137,15 @@ class StarterSource:
         return Encoder("video", VideoTower(self._image, load_pooler(self._folder / POOLER)))
 
     def save(self, folder: Path) -> None:
-        names = [part[key] for part in self._parts() for key in ("weights", "graph", "tokenizer") if key in part]
+        parts = [part for part in self._config.values() if isinstance(part, dict) and "weights" in part]
+        names = [part[key] for part in parts for key in ("weights", "graph", "tokenizer") if key in part]
         for name in [CONFIG, *names, POOLER, "MODEL_CARD.md"]:
             if (self._folder / name).is_file():
                 shutil.copy2(self._folder / name, folder / name)
 
-    def _parts(self) -> list[dict[str, Any]]:
-        return [self._config[modality] for modality in ("text", "image", "audio")]
-
 
 class OpenClipSource:
-    """Text and image towers of an open_clip model; video through its image tower. It brings no audio tower."""
+    """Text and image towers of an open_clip model, video through the latter; there is no audio tower in it."""
 
     modalities: tuple[Modality, ...] = ("text", "image", "video")
 
@@ -197,7 +205,3 @@ def read_config(folder: Path) -> dict[str, Any]:
 
 def load_pooler(path: Path | None) -> TemporalPooler | None:
     return TemporalPooler.load(path) if path is not None and path.is_file() else None
-
-
-def _longest(size: int | list[int]) -> int:
-    return size if isinstance(size, int) else max(size)

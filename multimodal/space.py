@@ -128,9 +128,10 @@ class Space(Mapping[Modality, Encoder]):
         probabilities = raised / raised.sum()
         order = np.argsort(-cosines, kind="stable")
         runner_up = np.append(cosines[order][1:], cosines[order][-1])
+        margins = cosines[order] - runner_up
         return [
-            Match(captions[index], float(cosines[index]), float(probabilities[index]), float(cosines[index] - below))
-            for index, below in zip(order, runner_up, strict=True)
+            Match(captions[index], float(cosines[index]), float(probabilities[index]), float(margin))
+            for index, margin in zip(order, margins, strict=True)
         ]
 
     def frame_weights(self, clip: Clip) -> NDArray[np.float32]:
@@ -193,9 +194,7 @@ def grouped(segments: Iterable[Segment], size: int) -> Iterator[list[Segment]]:
 
 
 def _is_single(items: object) -> bool:
-    return not isinstance(items, (list, tuple)) and not (
-        isinstance(items, (set, frozenset, Iterator)) or (isinstance(items, Sequence) and not isinstance(items, str))
-    )
+    return isinstance(items, str) or not isinstance(items, Iterable)
 
 
 __all__ = ["MODALITIES", "Item", "Space", "grouped", "load_space", "modality_of"]

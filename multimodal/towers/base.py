@@ -35,7 +35,7 @@ class Tower(Protocol):
     def preprocess(self) -> Any:
         """Callable `(content) -> Prepared`."""
 
-    def forward(self, batch: Sequence[Prepared]) -> NDArray[np.float32]:
+    def forward(self, batch: Sequence[Any]) -> NDArray[np.float32]:
         """Features (n, feature_dim), float32, row by row independent of the rest of the batch."""
 
 

@@ -40,7 +40,8 @@ class OnnxTower:
 
         options = onnxruntime.SessionOptions()
         options.intra_op_num_threads = threads()
-        options.add_session_config_entry("session.intra_op.allow_spinning", "0")  # idle threads starve decoding
+        # spinning threads that wait for work starve the decoders beside them
+        options.add_session_config_entry("session.intra_op.allow_spinning", "0")
         options.log_severity_level = 3
         try:
             return onnxruntime.InferenceSession(

@@ -1,0 +1,48 @@
+# make demo: install, index samples/ and search it in every direction
+# make test: install, lint, types and the whole fast test suite
+
+PYTHON ?= python3
+BIN := .venv/bin
+
+.PHONY: demo test test-slow lint bench clean
+
+demo: .venv/.ready
+	@$(BIN)/python samples/demo.py
+
+test: .venv/.ready-test lint
+	@echo "== Tests (a few minutes)"
+	@$(BIN)/python -m pytest -m "not slow"
+
+test-slow: .venv/.ready-test
+	@$(BIN)/python -m pytest -m slow
+
+lint: .venv/.ready-test
+	@echo "== Style and types"
+	@$(BIN)/ruff check .
+	@$(BIN)/ruff format --check .
+	@$(BIN)/mypy
+
+bench: .venv/.ready-test
+	@$(BIN)/python -m benchmarks.pipeline
+	@$(BIN)/python -m benchmarks.search
+	@$(BIN)/python -m benchmarks.start
+
+# pip is asked for its own progress bar: torch is a download of a few gigabytes
+.venv/.ready: pyproject.toml
+	@command -v $(PYTHON) >/dev/null || { echo "Python >= 3.10 is needed: apt install python3 python3-venv"; exit 2; }
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 10))' \
+		|| { echo "Python >= 3.10 is needed; this is $$($(PYTHON) --version). Try: make PYTHON=python3.12 $(MAKECMDGOALS)"; exit 2; }
+	@test -x $(BIN)/python || { echo "== Making .venv"; $(PYTHON) -m venv .venv \
+		|| { rm -rf .venv; echo "The venv module is missing: apt install python3-venv"; exit 2; }; }
+	@echo "== Installing multimodal and what it stands on into .venv (about 5 GB with torch, a few minutes, once)"
+	@$(BIN)/python -m pip install --quiet --upgrade pip
+	@$(BIN)/python -m pip install --progress-bar on -e . | grep -E --line-buffered '^(Collecting|  Downloading|Installing|Successfully)' || true
+	@$(BIN)/python -c 'import multimodal, open_clip, faiss, av, onnxruntime' && touch $@
+
+.venv/.ready-test: .venv/.ready
+	@echo "== Installing the test tools into .venv"
+	@$(BIN)/python -m pip install --quiet -e '.[test]'
+	@touch $@
+
+clean:
+	rm -rf .venv build samples/.multimodal

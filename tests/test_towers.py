@@ -1,0 +1,145 @@
+"""Towers by themselves: pixels as open_clip prepares them, the pooler's mean, the numpy transformer."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from multimodal import Audio, Clip, load_space
+from multimodal.towers.base import unit
+from multimodal.towers.minilm import _erf
+from multimodal.towers.pixels import ResizeCrop
+from multimodal.towers.video import TemporalPooler, time_code
+
+
+def picture(width: int, height: int, seed: int = 0) -> Image.Image:
+    rng = np.random.default_rng(seed)
+    small = rng.integers(0, 255, (9, 13, 3), dtype=np.uint8)
+    return Image.fromarray(small).resize((width, height), Image.Resampling.BICUBIC)
+
+
+@pytest.mark.parametrize("mode", ["shortest", "longest", "squash"])
+@pytest.mark.parametrize("size", [(640, 427), (427, 640), (224, 224), (100, 30), (31, 470), (225, 224)])
+@pytest.mark.parametrize("interpolation", ["bicubic", "bilinear"])
+def test_pixels_equal_open_clips_transform(mode: str, size: tuple[int, int], interpolation: str) -> None:
+    from open_clip.transform import image_transform
+
+    mean, std = (0.48, 0.46, 0.41), (0.27, 0.26, 0.28)
+    theirs = image_transform(
+        224, is_train=False, mean=mean, std=std, resize_mode=mode, interpolation=interpolation, fill_color=7
+    )(picture(*size))
+    ours = ResizeCrop((224, 224), mean, std, interpolation, mode, fill_color=7)(picture(*size))
+    normalised = (ours.astype(np.float32) / 255 - mean) / std
+    np.testing.assert_allclose(normalised.transpose(2, 0, 1), theirs.numpy(), atol=1e-5)
+
+
+def test_pixels_refuse_what_is_no_picture() -> None:
+    pixels = ResizeCrop((8, 8), (0.5,) * 3, (0.5,) * 3)
+    with pytest.raises(TypeError, match="expected a picture, got str"):
+        pixels("a cat")
+
+
+def frames(count: int, dim: int = 24) -> tuple[np.ndarray, np.ndarray]:
+    rng = np.random.default_rng(3)
+    return unit(rng.normal(size=(count, dim))), np.cumsum(rng.uniform(0.1, 2, count)).astype(np.float32)
+
+
+@pytest.mark.parametrize("count", [1, 2, 17])
+def test_a_new_pooler_is_exactly_the_mean(count: int) -> None:
+    vectors, times = frames(count)
+    pooler = TemporalPooler.mean(24)
+    np.testing.assert_array_equal(pooler.weights(vectors, times), np.full(count, np.float32(1) / np.float32(count)))
+    np.testing.assert_allclose(pooler.pool(vectors, times), vectors.mean(axis=0), atol=1e-7)
+
+
+def test_a_trained_pooler_prefers_what_it_learned(tmp_path: Path) -> None:
+    vectors, times = frames(9)
+    start = TemporalPooler.mean(24)
+    towards = np.linalg.pinv(start.W.T) @ vectors[4]
+    pooler = TemporalPooler(start.W, start.U * 0, start.b, (40 * towards).astype(np.float32))
+    weights = pooler.weights(vectors, times)
+    assert weights.argmax() == 4 and weights.sum() == pytest.approx(1)
+    pooler.save(tmp_path / "pooler.safetensors")
+    again = TemporalPooler.load(tmp_path / "pooler.safetensors")
+    np.testing.assert_array_equal(again.weights(vectors, times), weights)
+
+
+def test_the_pooler_follows_time() -> None:
+    vectors = np.repeat(frames(1)[0], 5, axis=0)
+    start = TemporalPooler.mean(24)
+    pooler = TemporalPooler(start.W * 0, start.U, start.b, np.ones(128, np.float32))
+    weights = pooler.weights(vectors, np.array([0.0, 1.3, 2.9, 4.1, 5.2], np.float32))
+    assert np.ptp(weights) > 1e-3
+    assert time_code(np.zeros(1, np.float32), 16).shape == (1, 16)
+
+
+def test_erf_is_right_to_seven_digits() -> None:
+    import math
+
+    x = np.linspace(-5, 5, 2001, dtype=np.float32)
+    exact = np.array([math.erf(value) for value in x])
+    np.testing.assert_allclose(_erf(x), exact, atol=4e-7)
+
+
+def test_the_numpy_text_tower_equals_torchs_own_layers() -> None:
+    torch = pytest.importorskip("torch")
+    tower = load_space()["text"].tower
+    weights = tower._weights  # type: ignore[attr-defined]
+
+    def tensor(name: str) -> object:
+        return torch.from_numpy(np.array(weights[name]))
+
+    layer = torch.nn.TransformerEncoderLayer(384, 12, 1536, 0.0, "gelu", 1e-12, batch_first=True)
+    ids = tower.preprocess("The captain chose to save the pirate, against all advice.")
+    hidden = sum(
+        tensor(f"embeddings.{part}.weight")[rows]
+        for part, rows in [
+            ("word_embeddings", torch.from_numpy(ids.astype(np.int64))),
+            ("position_embeddings", torch.arange(len(ids))),
+            ("token_type_embeddings", torch.zeros(1, dtype=torch.long)),
+        ]
+    )
+    norm = [tensor(f"embeddings.LayerNorm.{part}") for part in ("weight", "bias")]
+    hidden = torch.nn.functional.layer_norm(hidden, (384,), *norm, eps=1e-12)[None]
+    names = {
+        "self_attn.out_proj": "attention.output.dense",
+        "linear1": "intermediate.dense",
+        "linear2": "output.dense",
+        "norm1": "attention.output.LayerNorm",
+        "norm2": "output.LayerNorm",
+    }
+    with torch.inference_mode():
+        for number in range(6):
+            prefix = f"encoder.layer.{number}."
+            state = {
+                f"{ours}.{part}": tensor(f"{prefix}{theirs}.{part}")
+                for ours, theirs in names.items()
+                for part in ("weight", "bias")
+            }
+            for part in ("weight", "bias"):
+                heads = [tensor(f"{prefix}attention.self.{name}.{part}") for name in ("query", "key", "value")]
+                state[f"self_attn.in_proj_{part}"] = torch.cat(heads)
+            layer.load_state_dict(state)
+            hidden = layer.eval()(hidden)
+    expected = hidden[0].mean(dim=0).numpy()
+    np.testing.assert_allclose(tower.forward([ids])[0], expected, atol=2e-5)
+
+
+def test_a_texts_row_does_not_depend_on_its_batch() -> None:
+    encoder = load_space()["text"]
+    long = "A very long passage about a lighthouse keeper. " * 20
+    together = encoder.encode(["a dog", long, "rain on a tin roof"])
+    alone = np.concatenate([encoder.encode([text]) for text in ("a dog", long, "rain on a tin roof")])
+    assert (together * alone).sum(axis=1).min() > 0.99999
+    assert together.dtype == np.float32
+    np.testing.assert_allclose(np.linalg.norm(together, axis=1), 1, atol=1e-6)
+
+
+def test_content_types_state_what_is_wrong_with_them() -> None:
+    with pytest.raises(ValueError, match="mono"):
+        Audio(np.zeros((2, 100), np.float32), 16_000)
+    with pytest.raises(ValueError, match="as many times as frames"):
+        Clip([picture(8, 8)], np.zeros(2))
