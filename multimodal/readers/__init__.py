@@ -1,0 +1,80 @@
+"""Files into segments: `read(path)` yields the passages, pictures, shots and stretches of sound of a file.
+
+`READERS` is the table, one row per kind of file; another kind is another row. What a file is gets
+decided by its content first and by its extension only where the content does not tell. Importing this
+package loads no decoder, so that a folder can be scanned by `EXTENSIONS` alone.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+
+from multimodal.errors import NoMediaFile, ReadError, UnsupportedFile
+from multimodal.readers.audio import AudioReader
+from multimodal.readers.base import Reader, readable
+from multimodal.readers.image import ImageReader
+from multimodal.readers.sniff import content_kind
+from multimodal.readers.subtitles import SubtitleReader
+from multimodal.readers.text import TextReader
+from multimodal.readers.video import VideoReader
+from multimodal.types import ReadOptions, Segment
+
+__all__ = ["EXTENSIONS", "READERS", "Reader", "read", "reader_for"]
+
+READERS: tuple[Reader, ...] = (ImageReader(), VideoReader(), AudioReader(), TextReader(), SubtitleReader())
+
+EXTENSIONS: dict[str, Reader] = {extension: reader for reader in READERS for extension in reader.extensions}
+"""The extensions a folder is searched for, lower case with the dot."""
+
+_BY_KIND: dict[str, Reader] = {kind: reader for reader in READERS for kind in reader.kinds}
+
+
+def read(path: Path, options: ReadOptions = ReadOptions()) -> Iterator[Segment]:  # noqa: B008 - frozen
+    """Yields the segments of a file, in the order of their time; the same file gives the same segments.
+
+    Decoding is lazy: a file of many hours never stands in memory whole. Raises NoMediaFile and
+    UnsupportedFile at once, ReadError at once or while iterating.
+    """
+    path = Path(path)
+    return reader_for(path).read(path, options)
+
+
+def reader_for(path: Path) -> Reader:
+    """The reader for a file, by its first bytes (and streams), else by its extension.
+
+    Raises NoMediaFile (no such file, a folder, a device), UnsupportedFile (no reader takes it) or
+    ReadError (it is empty, cannot be opened, or holds something other than its extension says).
+    """
+    path = Path(path)
+    _check_file(path)
+    kind = content_kind(path)
+    named = EXTENSIONS.get(path.suffix.lower())
+    if kind == "text" and named is not None and named.modality == "text":
+        return named  # what plain text means (words, cues) its extension says
+    if kind in _BY_KIND and (kind != "text" or named is None):
+        if kind == "tiff" and path.suffix.lower() in _RAW_EXTENSIONS:
+            raise UnsupportedFile(f"no reader takes camera raw files ({path.suffix.lower()})")
+        return _BY_KIND[kind]
+    if named is None:
+        raise UnsupportedFile(f"no reader takes {kind or _called(path)}")
+    if kind is not None:
+        raise ReadError(f"not {named.noun}: its content looks like {kind}")
+    return named
+
+
+# These begin as a TIFF that holds a thumbnail; read as a picture they would be a lie.
+_RAW_EXTENSIONS = (".arw", ".cr2", ".dng", ".nef", ".nrw", ".orf", ".pef", ".raw", ".rw2", ".srw")
+
+
+def _called(path: Path) -> str:
+    return f"{path.suffix.lower()} files" if path.suffix else "files of unknown content without an extension"
+
+
+def _check_file(path: Path) -> None:
+    with readable():
+        if path.is_file():
+            return
+        if path.is_dir():
+            raise NoMediaFile("it is a folder, not a file")
+        raise NoMediaFile("it is not a regular file" if path.exists() else "there is no such file")

@@ -1,0 +1,53 @@
+"""What a reader is, and the reasons readers give when a file cannot be read."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Protocol
+
+from multimodal.errors import ReadError
+from multimodal.types import Modality, ReadOptions, Segment
+
+
+class Reader(Protocol):
+    """Turns the files of one kind into segments. One row of `multimodal.readers.READERS`."""
+
+    @property
+    def modality(self) -> Modality:
+        """What the files of this kind mostly hold; `read` may yield others too (the sound of a video)."""
+
+    @property
+    def noun(self) -> str:
+        """What a person calls such a file, with its article: "a picture"."""
+
+    @property
+    def extensions(self) -> tuple[str, ...]:
+        """Lower case, with the dot."""
+
+    @property
+    def kinds(self) -> tuple[str, ...]:
+        """The contents it takes, named as `multimodal.readers.sniff.content_kind` names them."""
+
+    def read(self, path: Path, options: ReadOptions = ...) -> Iterator[Segment]:
+        """Yields the segments of `path` in the order of their time, always the same for the same file.
+
+        Raises ReadError with one short reason, without the path, when nothing can be read from it.
+        """
+        ...
+
+
+@contextmanager
+def readable() -> Iterator[None]:
+    """Turns what the operating system says about a file into a ReadError."""
+    try:
+        yield
+    except FileNotFoundError:
+        raise ReadError("the file is gone") from None
+    except PermissionError:
+        raise ReadError("the file may not be read: permission denied") from None
+    except MemoryError:
+        raise ReadError("the file needs more memory than there is") from None
+    except OSError as error:
+        raise ReadError(f"the file cannot be read: {(error.strerror or str(error)).lower()}") from error

@@ -1,0 +1,166 @@
+"""Frames into clips: hard cuts found between frames, shots cut into parts, frames sampled by time.
+
+Every frame is looked at as a thumbnail of 16 x 16 in luma and chroma. Its score is the mean absolute
+difference to the frame before, summed over the three planes (0 to about 500; noise and compression stay
+below 3). A frame begins a new shot when its score stands out from its neighbourhood in time, the idea of
+PySceneDetect's adaptive detector, and when none of the frames shortly before shows again shortly after:
+that is a flash. Fades and dissolves have no single frame to cut at and are left whole.
+"""
+
+from __future__ import annotations
+
+import math
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL.Image import Image
+
+from multimodal.types import Clip, ReadOptions, Segment
+
+THUMB = 16
+FLOOR = 6.0
+"""The least score of a cut among frames close in time: a fifth of the picture changing by 30 levels."""
+LONE_FLOOR = 12.0
+"""The same for a frame with no neighbour within PAST and FUTURE: seconds pass between frames."""
+PAST, FUTURE = 0.5, 0.25
+"""Seconds before and after a frame that its score is held against."""
+FLASH = 0.15
+"""Seconds. What comes back within this time was hidden by a flash, not cut."""
+MOST_AHEAD = 4
+"""Frames held back to see what follows: bounds memory whatever the frame rate."""
+TICK = 0.002
+"""Seconds of slack in sampling: containers round time stamps to milliseconds."""
+
+
+@dataclass(eq=False)
+class Look:
+    """A frame passing by: seconds, seconds it is shown, thumbnail (3, 16, 16) int16 YUV, and its picture."""
+
+    time: float
+    duration: float
+    thumb: NDArray[np.int16]
+    picture: Callable[[], Image]
+    """Gives the RGB picture; called at most once, while no more than MOST_AHEAD later frames were taken."""
+    score: float = 0.0
+
+
+def segments(looks: Iterable[Look], path: Path, options: ReadOptions) -> Iterator[Segment]:
+    """Video segments of frames in ascending time, while they come; no segment spans a hard cut.
+
+    A shot longer than `options.video_seconds` is cut into parts: while it runs, a full-length part goes
+    out whenever twice that length is there (which bounds memory); what is left at its end is halved if
+    it is still too long. So a part lasts at most `video_seconds`, and at least half of it unless the
+    shot itself is shorter. Segments join: each ends where the next starts, the last with its last frame.
+    Frames are taken from the first of the shot on, `options.frame_rate` a second by their own times.
+    """
+    shot: _Shot | None = None
+    end = 0.0
+    for look, cut in mark_cuts(looks):
+        if shot is None or cut:
+            if shot is not None:
+                yield from shot.finish(look.time)
+            shot = _Shot(look.time, path, options)
+        yield from shot.add(look)
+        end = look.time + look.duration
+    if shot is not None:
+        yield from shot.finish(end)
+
+
+class _Shot:
+    """The running shot: the frames taken since its last part went out."""
+
+    def __init__(self, begin: float, path: Path, options: ReadOptions) -> None:
+        self.first = self.begin = begin
+        self.path, self.options = path, options
+        self.frames: list[tuple[float, Image]] = []
+        self.shown: Image | None = None
+        self.next_time = begin
+
+    def add(self, look: Look) -> Iterator[Segment]:
+        limit = self.options.video_seconds
+        while look.time - self.begin >= 2 * limit:
+            yield self._part(self.begin + limit)
+        if look.time >= self.next_time - TICK:
+            self.shown = look.picture()
+            self.frames.append((look.time, self.shown))
+            passed = math.floor((look.time - self.first + TICK) * self.options.frame_rate)
+            self.next_time = self.first + (passed + 1) / self.options.frame_rate
+
+    def finish(self, end: float) -> Iterator[Segment]:
+        parts = max(1, math.ceil((end - self.begin) / self.options.video_seconds - 1e-6))
+        edges = np.linspace(self.begin, end, parts + 1)[1:]
+        for edge in edges:
+            yield self._part(float(edge))
+
+    def _part(self, end: float) -> Segment:
+        inside = [frame for frame in self.frames if frame[0] < end] or self.frames[:1]
+        self.frames = [frame for frame in self.frames if frame[0] >= end]
+        if not inside and self.shown is not None:
+            inside = [(self.begin, self.shown)]  # one frame stands on the screen for longer than a part
+        times = np.array([time for time, _ in inside], dtype=np.float64)
+        clip = Clip([image for _, image in inside], times)
+        segment = Segment("video", clip, self.path, self.begin, end)
+        self.begin = end
+        return segment
+
+
+def mark_cuts(looks: Iterable[Look]) -> Iterator[tuple[Look, bool]]:
+    """Each frame, and whether it begins a new shot; runs at most MOST_AHEAD frames behind its input."""
+    before: deque[Look] = deque()  # the last frames of this shot, as far back as PAST
+    ahead: deque[Look] = deque()
+    previous: Look | None = None
+    for look in looks:
+        look.score = 0.0 if previous is None else difference(look.thumb, previous.thumb)
+        previous = look
+        ahead.append(look)
+        while len(ahead) > MOST_AHEAD or ahead[-1].time - ahead[0].time > FUTURE:
+            yield _decide(before, ahead)
+    while ahead:
+        yield _decide(before, ahead)
+
+
+def _decide(before: deque[Look], ahead: deque[Look]) -> tuple[Look, bool]:
+    look = ahead.popleft()
+    cut = bool(before) and _is_cut(look, before, ahead)
+    if cut:
+        before.clear()
+        look.score = 0.0  # the jump itself says nothing about how lively the new shot is
+    before.append(look)
+    while len(before) > 1 and look.time - before[0].time > PAST:
+        before.popleft()
+    return look, cut
+
+
+def _is_cut(look: Look, before: deque[Look], ahead: deque[Look]) -> bool:
+    if look.score < FLOOR:
+        return False
+    past = [other.score for other in before if look.time - other.time <= PAST]
+    future = [other.score for other in ahead if other.time - look.time <= FUTURE]
+    if not past and not future:
+        return look.score >= LONE_FLOOR
+    # A frame shown twice scores 0 and must not make its successor stand out.
+    lively = [score for score in past + future if score > 0.5]
+    usual = sum(lively) / len(lively) if lively else 0.0
+    if look.score < max(FLOOR, 3.0 * usual, 1.5 * max(past, default=0.0)):
+        return False
+    earlier = [other for other in before if look.time - other.time <= FLASH] or [before[-1]]
+    later = [look, *(other for other in ahead if other.time - look.time <= FLASH)]
+    back = min(difference(a.thumb, b.thumb) for a in earlier for b in later)
+    return back >= 0.35 * look.score
+
+
+def difference(a: NDArray[np.int16], b: NDArray[np.int16]) -> float:
+    """The mean absolute difference of two thumbnails, summed over luma and the two chroma planes."""
+    return float(np.abs(a - b).sum()) / (THUMB * THUMB)
+
+
+def shrink(planes: NDArray[np.uint8]) -> NDArray[np.int16]:
+    """(3, 64, 64) uint8 planes into the thumbnail (3, 16, 16): means of 4 x 4, in steps of a level."""
+    side = 64 // THUMB
+    blocks = planes.reshape(3, THUMB, side, THUMB, side).sum(axis=(2, 4), dtype=np.int32)
+    thumb: NDArray[np.int16] = (blocks // (side * side)).astype(np.int16)
+    return thumb
