@@ -1,17 +1,17 @@
 """Every error this package raises on purpose. Each message is one sentence a person can act on.
 
-    MultimodalError
-    ├── ReadError            a file cannot be turned into segments (empty, truncated, not media ...)
-    │   ├── UnsupportedFile  no reader takes this kind of file
-    │   └── NoMediaFile      the path does not exist or is no file
-    ├── SpaceError           a space cannot be loaded or does not hold what is asked of it
-    │   ├── UnknownSpace     no space of that name; the message lists near matches
-    │   └── NoEncoder        the space has no encoder for that modality
-    ├── LibraryError         a library cannot be opened or written
-    │   ├── NoLibrary        there is no library at or above that folder
-    │   ├── WrongSpace       the library was made by another space
-    │   └── LibraryBusy      another process is writing to it
-    └── QueryError           the query is empty or of no known kind
+MultimodalError
+├── ReadError            a file cannot be turned into segments (empty, truncated, not media ...)
+│   ├── UnsupportedFile  no reader takes this kind of file
+│   └── NoMediaFile      the path does not exist or is no file
+├── SpaceError           a space cannot be loaded or does not hold what is asked of it
+│   ├── UnknownSpace     no space of that name; the message lists near matches
+│   └── NoEncoder        the space has no encoder for that modality
+├── LibraryError         a library cannot be opened or written
+│   ├── NoLibrary        there is no library at or above that folder
+│   ├── WrongSpace       the library was made by another space
+│   └── LibraryBusy      another process is writing to it
+└── QueryError           the query is empty or of no known kind
 """
 
 from __future__ import annotations

@@ -194,7 +194,7 @@ def grouped(segments: Iterable[Segment], size: int) -> Iterator[list[Segment]]:
 
 
 def _is_single(items: object) -> bool:
-    return isinstance(items, str) or not isinstance(items, Iterable)
+    return isinstance(items, (str, Mapping)) or not isinstance(items, Iterable)
 
 
 __all__ = ["MODALITIES", "Item", "Space", "grouped", "load_space", "modality_of"]

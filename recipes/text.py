@@ -32,7 +32,9 @@ PROBES = (
 def main() -> None:
     source = model_folder()
     tensors = load_file(str(source / "model.safetensors"))
-    stored = {name: part for name, tensor in tensors.items() if keep(name) for name, part in pack(name, tensor)}
+    stored = {
+        name: part for name, tensor in tensors.items() if keep(name) for name, part in pack(name, tensor)
+    }
     save_file(stored, str(STARTER / "text.safetensors"))
     write_tokenizer(source / "tokenizer.json", STARTER / "tokenizer.json")
     layers = 1 + max(int(name.split(".")[2]) for name in tensors if name.startswith("encoder.layer."))
@@ -80,7 +82,9 @@ def report(source: Path, section: dict[str, Any]) -> None:
     ids = [small.preprocess(text) for text in PROBES]
     cosines = (unit(small.forward(ids)) * unit(full.forward(ids))).sum(axis=1)
     size = (STARTER / "text.safetensors").stat().st_size / 1e6
-    print(f"text.safetensors: {size:.1f} MB; cosine int8 to float32 over {len(PROBES)} texts: min {cosines.min():.5f}")
+    print(
+        f"text.safetensors: {size:.1f} MB; cosine int8 to float32 over {len(PROBES)}: min {cosines.min():.5f}"
+    )
 
 
 if __name__ == "__main__":

@@ -10,7 +10,7 @@ import hashlib
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -71,7 +71,7 @@ class FakeSource:
     logit_scale = 20.0
     modalities: tuple[Modality, ...] = ("text", "image", "video", "audio")
     read_options = ReadOptions(min_side=32)
-    background: dict[str, dict[str, tuple[float, float]]] = {}
+    background: ClassVar[dict[str, dict[str, tuple[float, float]]]] = {}
 
     def __init__(self, version: int = 1) -> None:
         pixels = ResizeCrop((32, 32), (0.5,) * 3, (0.5,) * 3)

@@ -116,7 +116,12 @@ def tiny_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("tiny-clip")
     torch.manual_seed(0)
     model = open_clip.CLIP(**TINY_CLIP)  # type: ignore[arg-type]
-    preprocess = {"size": 64, "mean": [0.48, 0.46, 0.41], "std": [0.27, 0.26, 0.28], "interpolation": "bicubic"}
+    preprocess = {
+        "size": 64,
+        "mean": [0.48, 0.46, 0.41],
+        "std": [0.27, 0.26, 0.28],
+        "interpolation": "bicubic",
+    }
     document = {"model_cfg": TINY_CLIP, "preprocess_cfg": preprocess}
     (folder / "open_clip_config.json").write_text(json.dumps(document), encoding="utf-8")
     save_file(model.state_dict(), str(folder / "open_clip_model.safetensors"))
@@ -146,7 +151,9 @@ def test_a_saved_open_clip_space_loads_the_same(tiny_folder: Path, tmp_path: Pat
     again = load_space(space.save(tmp_path / "saved"))
     assert again.space_id == space.space_id
     assert again["image"].encoder_id == space["image"].encoder_id
-    np.testing.assert_allclose(again.embed(["a", plain("blue")]), space.embed(["a", plain("blue")]), atol=1e-6)
+    np.testing.assert_allclose(
+        again.embed(["a", plain("blue")]), space.embed(["a", plain("blue")]), atol=1e-6
+    )
     with pytest.raises(SpaceError, match="not an empty folder"):
         space.save(tmp_path / "saved")
 

@@ -51,7 +51,9 @@ def frames(count: int, dim: int = 24) -> tuple[np.ndarray, np.ndarray]:
 def test_a_new_pooler_is_exactly_the_mean(count: int) -> None:
     vectors, times = frames(count)
     pooler = TemporalPooler.mean(24)
-    np.testing.assert_array_equal(pooler.weights(vectors, times), np.full(count, np.float32(1) / np.float32(count)))
+    np.testing.assert_array_equal(
+        pooler.weights(vectors, times), np.full(count, np.float32(1) / np.float32(count))
+    )
     np.testing.assert_allclose(pooler.pool(vectors, times), vectors.mean(axis=0), atol=1e-7)
 
 
@@ -76,12 +78,12 @@ def test_the_pooler_follows_time() -> None:
     assert time_code(np.zeros(1, np.float32), 16).shape == (1, 16)
 
 
-def test_erf_is_right_to_seven_digits() -> None:
+def test_erf_is_right_to_six_digits() -> None:
     import math
 
     x = np.linspace(-5, 5, 2001, dtype=np.float32)
     exact = np.array([math.erf(value) for value in x])
-    np.testing.assert_allclose(_erf(x), exact, atol=4e-7)
+    np.testing.assert_allclose(_erf(x), exact, atol=1e-6)
 
 
 def test_the_numpy_text_tower_equals_torchs_own_layers() -> None:
@@ -120,7 +122,9 @@ def test_the_numpy_text_tower_equals_torchs_own_layers() -> None:
                 for part in ("weight", "bias")
             }
             for part in ("weight", "bias"):
-                heads = [tensor(f"{prefix}attention.self.{name}.{part}") for name in ("query", "key", "value")]
+                heads = [
+                    tensor(f"{prefix}attention.self.{name}.{part}") for name in ("query", "key", "value")
+                ]
                 state[f"self_attn.in_proj_{part}"] = torch.cat(heads)
             layer.load_state_dict(state)
             hidden = layer.eval()(hidden)

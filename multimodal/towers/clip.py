@@ -42,7 +42,7 @@ class Loaded:
 
     @property
     def logit_scale(self) -> float:
-        return float(self.model.logit_scale.exp())
+        return float(self.model.logit_scale.detach().exp())
 
 
 class BpeTokens:

@@ -1,0 +1,208 @@
+"""The command: `multimodal index | search | embed | info`.
+
+Only this module prints. Results go to standard output, everything else to standard error; exit code 0
+is success, 2 wrong use, 3 that some files failed, 130 an interruption.
+"""
+
+from __future__ import annotations
+
+import json
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from multimodal import __version__
+from multimodal.errors import MultimodalError, NoMediaFile, QueryError
+
+if TYPE_CHECKING:
+    from multimodal.library import Library
+    from multimodal.types import Hit, IndexReport, Modality
+
+app = typer.Typer(
+    add_completion=False,
+    no_args_is_help=True,
+    pretty_exceptions_enable=False,
+    context_settings={"help_option_names": ["-h", "--help"]},
+    help="Search text, photos, videos and sounds by meaning, in one space, on your own machine.",
+)
+
+LibraryOption = Annotated[
+    Path | None, typer.Option("--library", metavar="DIR", help="Where the library is kept.")
+]
+SpaceOption = Annotated[
+    str, typer.Option("--space", metavar="NAME", help="'starter', an open_clip MODEL/TAG, or a saved folder.")
+]
+WorkersOption = Annotated[
+    int | None, typer.Option("--workers", min=1, help="Decoding processes; by default one per two cores.")
+]
+
+
+def main() -> None:
+    """The console script: errors of this package become one sentence and exit code 2."""
+    try:
+        app()
+    except MultimodalError as error:
+        print(f"multimodal: {error}", file=sys.stderr)
+        sys.exit(2)
+    except KeyboardInterrupt:
+        print("multimodal: interrupted; what was done is kept, run it again to go on", file=sys.stderr)
+        sys.exit(130)
+    except BrokenPipeError:  # the reader of our output went away, as `head` does
+        sys.stderr.close()
+        sys.exit(0)
+
+
+@app.command()
+def index(
+    folder: Annotated[Path, typer.Argument(help="The folder (or file) to index.")],
+    library: LibraryOption = None,
+    space: Annotated[
+        str | None,
+        typer.Option("--space", metavar="NAME", help="Space of a new library; see `embed --help`."),
+    ] = None,
+    workers: WorkersOption = None,
+    quiet: Annotated[bool, typer.Option("--quiet", "-q", help="No progress bar.")] = False,
+) -> None:
+    """Embed what is new or changed in FOLDER; the library is FOLDER/.multimodal unless --library names one."""
+    from multimodal.console import index_progress, print_report
+    from multimodal.library import Library
+    from multimodal.space import load_space
+
+    if not folder.exists():
+        raise NoMediaFile(f"{folder} does not exist.")
+    home = library or (folder if folder.is_dir() else folder.parent) / ".multimodal"
+    with Library(home, load_space(space) if space else None) as opened, index_progress(quiet) as progress:
+        report = opened.add(folder, workers=workers, progress=progress)
+    print_report(report, home)
+    _exit_for(report)
+
+
+@app.command()
+def search(
+    query: Annotated[str, typer.Argument(help="Words, or the path of a picture, video, sound or text.")],
+    library: LibraryOption = None,
+    k: Annotated[int, typer.Option("-k", min=1, help="How many results.")] = 10,
+    modalities: Annotated[
+        str | None, typer.Option("--in", metavar="LIST", help="Only these, e.g. image,video,audio,text.")
+    ] = None,
+    all_segments: Annotated[
+        bool, typer.Option(help="Every moment, not only the best one of each file.")
+    ] = False,
+    as_json: Annotated[bool, typer.Option("--json", help="One JSON array on standard output.")] = False,
+) -> None:
+    """Find files, and moments in them, by meaning. The library is the nearest .multimodal upwards from here."""
+    from multimodal.console import print_hits
+
+    with _open(library) as opened:
+        hits = opened.search(_query(query), k, modality=_modalities(modalities), all_segments=all_segments)
+    if as_json:
+        print(json.dumps([_as_dict(hit) for hit in hits], indent=1, ensure_ascii=False))
+    else:
+        print_hits(hits)
+
+
+@app.command()
+def embed(
+    files: Annotated[list[Path], typer.Argument(help="Files of any kind.")],
+    output: Annotated[Path, typer.Option("-o", "--output", help="A .parquet file.")],
+    space: SpaceOption = "starter",
+    workers: WorkersOption = None,
+) -> None:
+    """Write the vectors of files to a parquet table: path, modality, start, end, text, vector."""
+    from multimodal.console import print_problems
+    from multimodal.export import write_parquet
+    from multimodal.space import load_space
+
+    if output.suffix != ".parquet":
+        raise QueryError(f"The output is written as parquet; name it something.parquet, not {output.name!r}.")
+    missing = [path for path in files if not path.is_file()]
+    if missing:
+        raise NoMediaFile(f"{missing[0]} does not exist or is not a file.")
+    report = write_parquet(files, output, load_space(space), workers=workers)
+    print(f"{report.segments} vectors of {report.count('added')} files in {output}", file=sys.stderr)
+    print_problems(report)
+    _exit_for(report)
+
+
+@app.command()
+def info(library: LibraryOption = None) -> None:
+    """What the library holds and which space made it."""
+    from multimodal.console import print_stats
+
+    with _open(library) as opened:
+        print_stats(opened.stats(), opened.path)
+
+
+def _version(value: bool) -> None:
+    if value:
+        print(f"multimodal {__version__}")
+        raise typer.Exit
+
+
+@app.callback()
+def options(
+    version: Annotated[
+        bool, typer.Option("--version", callback=_version, is_eager=True, help="Print the version.")
+    ] = False,
+) -> None:
+    """Options of every command."""
+
+
+def _open(library: Path | None) -> Library:
+    from multimodal.library import Library
+
+    return Library(library or Library.find())
+
+
+def _query(text: str) -> str | Path:
+    """A path where the words name a media file: one that exists, or that looks meant to."""
+    from multimodal.readers import EXTENSIONS
+
+    path = Path(text)
+    looks_meant = path.suffix.lower() in EXTENSIONS and (
+        "/" in text or "\\" in text or " " not in text.strip()
+    )
+    if looks_meant or (("/" in text or "\\" in text) and path.is_file()):
+        if not path.is_file():
+            raise NoMediaFile(f"The query file {text} does not exist.")
+        return path
+    return text
+
+
+def _modalities(text: str | None) -> list[Modality] | None:
+    from multimodal.types import MODALITIES
+
+    if text is None:
+        return None
+    names = [name.strip() for name in text.split(",") if name.strip()]
+    unknown = [name for name in names if name not in MODALITIES]
+    if unknown or not names:
+        raise QueryError(f"--in takes a list of {', '.join(MODALITIES)}, not {text!r}.")
+    return names  # type: ignore[return-value]
+
+
+def _as_dict(hit: Hit) -> dict[str, Any]:
+    return {
+        "path": str(hit.path),
+        "modality": hit.modality,
+        "start": hit.start,
+        "end": hit.end,
+        "score": round(hit.score, 4),
+        "cosine": round(hit.cosine, 4),
+        "text": hit.text,
+    }
+
+
+def _exit_for(report: IndexReport) -> None:
+    if report.count("failed"):
+        raise typer.Exit(3)
+
+
+if __name__ == "__main__":
+    main()
+
+
+__all__: Sequence[str] = ["app", "main"]

@@ -1,0 +1,119 @@
+"""How the command shows things: progress, reports, hits. Plain aligned lines, easy to read and to pipe."""
+
+from __future__ import annotations
+
+import sys
+from collections import Counter
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from multimodal.types import MODALITIES, Hit, IndexReport, LibraryStats
+
+if TYPE_CHECKING:
+    from multimodal.pipeline import Progress
+
+SNIPPET = 72
+"""Characters of a passage that are shown."""
+REASONS = 20
+"""Lines of reasons that are shown; more are counted."""
+
+
+@contextmanager
+def index_progress(quiet: bool) -> Iterator[Callable[[Progress], None] | None]:
+    """A bar with rate and time left on standard error, where that is a terminal."""
+    if quiet or not sys.stderr.isatty():
+        yield None
+        return
+    from rich.console import Console
+    from rich.progress import BarColumn, MofNCompleteColumn, TextColumn, TimeRemainingColumn
+    from rich.progress import Progress as Bar
+
+    columns = (
+        TextColumn("indexing"),
+        BarColumn(),
+        MofNCompleteColumn(),
+        TextColumn("{task.fields[rate]}"),
+        TimeRemainingColumn(),
+        TextColumn("{task.fields[name]}", style="dim"),
+    )
+    with Bar(*columns, console=Console(stderr=True), transient=True) as bar:
+        task = bar.add_task("", total=None, rate="", name="")
+
+        def show(progress: Progress) -> None:
+            elapsed = bar.tasks[0].elapsed or 0.0
+            rate = f"{progress.done / elapsed:.1f} files/s" if elapsed > 1 else ""
+            name = progress.path.name if progress.path else ""
+            bar.update(task, completed=progress.done, total=progress.total, rate=rate, name=name[-40:])
+
+        yield show
+
+
+def print_report(report: IndexReport, home: Path) -> None:
+    """What an index run did, with the reasons of what it left out, on standard error."""
+    counts = [
+        f"{report.count('added')} files added ({report.segments} segments)",
+        f"{report.count('reused')} reused",
+        f"{report.count('unchanged')} unchanged",
+        f"{report.count('removed')} removed",
+        f"{report.count('skipped')} skipped",
+        f"{report.count('failed')} failed",
+    ]
+    print(f"{', '.join(counts)} in {report.seconds:.1f} s; library {_short(home)}", file=sys.stderr)
+    print_problems(report)
+
+
+def print_problems(report: IndexReport) -> None:
+    """One line per failed file, then skipped files by reason, on standard error."""
+    failed = [record for record in report.problems if record.status == "failed"]
+    for record in failed[:REASONS]:
+        print(f"  failed   {_short(record.path)}: {record.reason}", file=sys.stderr)
+    if len(failed) > REASONS:
+        print(f"  failed   and {len(failed) - REASONS} more", file=sys.stderr)
+    skipped = Counter(record.reason for record in report.problems if record.status == "skipped")
+    for reason, count in skipped.most_common(REASONS):
+        print(f"  skipped  {count} x {reason}", file=sys.stderr)
+
+
+def print_hits(hits: Sequence[Hit]) -> None:
+    """One line per hit: score, modality, file, moment, passage."""
+    if not hits:
+        print("Nothing in the library to compare with.")
+        return
+    paths = [_short(hit.path) for hit in hits]
+    width = max(len(path) for path in paths)
+    for hit, path in zip(hits, paths, strict=True):
+        moment = "" if hit.start is None else f"{clock(hit.start)}-{clock(hit.end or hit.start)}"
+        line = f"{hit.score:6.2f}  {hit.modality:<5}  {path:<{width}}  {moment:<13}"
+        print(f"{line}  {_snippet(hit.text)}".rstrip())
+
+
+def print_stats(stats: LibraryStats, home: Path) -> None:
+    print(f"library   {_short(home)} ({stats.bytes / 1e6:.1f} MB)")
+    print(f"space     {stats.space} ({stats.dim} dimensions, id {stats.space_id})")
+    print(f"files     {stats.files}")
+    for modality in MODALITIES:
+        print(f"{modality:<9} {stats.segments.get(modality, 0)} segments")
+
+
+def clock(seconds: float) -> str:
+    """Seconds as 0:07.5, 12:34.0 or 1:02:03.0."""
+    minutes, rest = divmod(round(seconds, 1), 60)
+    hours, minutes = divmod(int(minutes), 60)
+    return f"{hours}:{minutes:02d}:{rest:04.1f}" if hours else f"{minutes}:{rest:04.1f}"
+
+
+def _snippet(text: str | None) -> str:
+    if not text:
+        return ""
+    line = " ".join(text.split())
+    return f'"{line}"' if len(line) <= SNIPPET else f'"{line[: SNIPPET - 3]}..."'
+
+
+def _short(path: Path) -> str:
+    """Relative to the current folder where it lies below it; undecodable bytes shown as escapes."""
+    absolute = path.absolute()
+    here = Path.cwd()
+    shown = absolute.relative_to(here) if absolute.is_relative_to(here) else absolute
+    return str(shown).encode("utf-8", "backslashreplace").decode("utf-8")
