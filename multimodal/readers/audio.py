@@ -79,7 +79,8 @@ class _Parts:
 
     def take(self, size: int) -> NDArray[np.float32]:
         whole = np.concatenate(self.blocks, axis=1)
-        self.blocks, self.size = [whole[:, size:]], whole.shape[1] - size
+        self.size -= size
+        self.blocks = [whole[:, size:]] if self.size else []  # a next run may have other channels
         return whole[:, :size]
 
 

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import struct
+import threading
+import warnings
 import zlib
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from functools import partial
 from importlib import import_module
 from pathlib import Path
@@ -66,10 +68,12 @@ class ImageReader:
     def read(self, path: Path, options: ReadOptions = ReadOptions()) -> Iterator[Segment]:  # noqa: B008
         kind = sniff(read_head(path))
         if kind not in _PLUGINS:
-            raise ReadError(f"not a picture: its content looks like {kind or 'nothing known'}")
+            looks = f"looks like {kind}" if kind else "is of no known kind"
+            raise ReadError(f"not a picture: its content {looks}")
         with readable(), path.open("rb") as file, _pillow_errors():
             module, name = _PLUGINS[kind]
-            image = getattr(import_module(module), name)(file)
+            with _quiet():
+                image = getattr(import_module(module), name)(file)
             _check_size(image, MAX_SCALED_PIXELS if kind == "jpeg" and options.min_side else MAX_PIXELS)
             if kind in ("gif", "webp", "png") and getattr(image, "n_frames", 1) > 1:
                 from multimodal.readers.clips import segments
@@ -85,7 +89,8 @@ def _still(image: Any, kind: str, min_side: int | None) -> Image:
         factor = _factor(image.size, min_side)
         image.draft(None, (image.width // factor, image.height // factor))  # its scale is 1, 2, 4 or 8
         _check_size(image, MAX_PIXELS)
-    image.load()
+    with _quiet() if kind == "tiff" else nullcontext():
+        image.load()
     return reduced(upright(to_rgb(image), image), min_side)
 
 
@@ -162,7 +167,8 @@ def upright(picture: Image, source: Image) -> Image:
         8: Transpose.ROTATE_90,
     }
     try:
-        turn = turns.get(source.getexif().get(0x0112, 1))
+        with _quiet():
+            turn = turns.get(source.getexif().get(0x0112, 1))
     except Exception:  # whatever a damaged tag raises, the picture itself is there
         turn = None
     return picture if turn is None else picture.transpose(turn)
@@ -189,6 +195,21 @@ def _looks(image: Any, min_side: int | None) -> Iterator[Look]:
         planes = np.asarray(picture.resize((64, 64), 2).convert("YCbCr")).transpose(2, 0, 1)
         yield Look(time, duration, shrink(np.ascontiguousarray(planes)), partial(_same, picture))
         time += duration
+
+
+_WARNINGS = threading.RLock()
+
+
+@contextmanager
+def _quiet() -> Iterator[None]:
+    """Keeps Pillow's remarks on odd tags off a user's terminal: what matters raises.
+
+    The filters of `warnings` belong to the whole process, hence the lock: held for headers and tags,
+    and while a TIFF is decoded.
+    """
+    with _WARNINGS, warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        yield
 
 
 def _same(picture: Image) -> Image:

@@ -58,12 +58,10 @@ def cues(text: str) -> list[Cue]:
     """The cues of an srt or vtt text in the order of their start, markup stripped, empty ones left out."""
     timings = list(_TIMING.finditer(text))
     found: list[Cue] = []
-    for timing, following in zip(timings, [*timings[1:], None], strict=True):
+    for timing, following in zip(timings, [*timings, None][1:], strict=True):
         body = text[timing.end() : following.start() if following else len(text)]
         # The text of a cue ends at an empty line; what follows is the next cue's number or a note.
-        body = re.split(r"\n[ \t]*\n", body.lstrip("\n") if body.startswith("\n") else body, maxsplit=1)[0]
-        if body.startswith("\n") or not body.strip():
-            continue
+        body = re.split(r"(?:^|\n)[ \t]*\n", body.removeprefix("\n"), maxsplit=1)[0]
         start, end = _seconds(timing.groups()[:4]), _seconds(timing.groups()[4:])
         words = " ".join(html.unescape(_TAG.sub("", body)).split())
         if words:
