@@ -38,9 +38,8 @@ def main() -> None:
         ours / torch
         for ours, torch in zip(seconds["multimodal search"], seconds["import torch"], strict=True)
     ]
-    print(
-        f"search / import torch: median {statistics.median(ratios):.2f}, pair by pair {min(ratios):.2f} to {max(ratios):.2f}"
-    )
+    print(f"search / import torch: median {statistics.median(ratios):.2f}", end=", ")
+    print(f"pair by pair {min(ratios):.2f} to {max(ratios):.2f}")
 
 
 def measure(contenders: dict[str, list[str]], runs: int) -> dict[str, list[float]]:

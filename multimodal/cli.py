@@ -66,7 +66,7 @@ def index(
     workers: WorkersOption = None,
     quiet: Annotated[bool, typer.Option("--quiet", "-q", help="No progress bar.")] = False,
 ) -> None:
-    """Embed what is new or changed in FOLDER; the library is FOLDER/.multimodal unless --library names one."""
+    """Embed what is new or changed in FOLDER. The library is FOLDER/.multimodal unless --library says so."""
     from multimodal.console import index_progress, print_report
     from multimodal.library import Library
     from multimodal.space import load_space
@@ -93,7 +93,7 @@ def search(
     ] = False,
     as_json: Annotated[bool, typer.Option("--json", help="One JSON array on standard output.")] = False,
 ) -> None:
-    """Find files, and moments in them, by meaning. The library is the nearest .multimodal upwards from here."""
+    """Find files, and moments in them, by meaning. The library is the nearest .multimodal from here up."""
     from multimodal.console import print_hits
 
     with _open(library) as opened:

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 from multimodal.types import MODALITIES, Hit, IndexReport, LibraryStats
 
 if TYPE_CHECKING:
-    from multimodal.pipeline import Progress
+    from multimodal.library import Progress
 
 SNIPPET = 72
 """Characters of a passage that are shown."""
@@ -40,11 +40,14 @@ def index_progress(quiet: bool) -> Iterator[Callable[[Progress], None] | None]:
     )
     with Bar(*columns, console=Console(stderr=True), transient=True) as bar:
         task = bar.add_task("", total=None, rate="", name="")
+        worked = 0
 
         def show(progress: Progress) -> None:
+            nonlocal worked
+            worked += progress.record is not None  # unchanged files come all at once, without a record
             elapsed = bar.tasks[0].elapsed or 0.0
-            rate = f"{progress.done / elapsed:.1f} files/s" if elapsed > 1 else ""
-            name = progress.path.name if progress.path else ""
+            rate = f"{worked / elapsed:.1f} files/s" if elapsed > 1 else ""
+            name = progress.record.path.name if progress.record else ""
             bar.update(task, completed=progress.done, total=progress.total, rate=rate, name=name[-40:])
 
         yield show

@@ -145,7 +145,7 @@ class StarterSource:
 
 
 class OpenClipSource:
-    """Text and image towers of an open_clip model, video through the latter; there is no audio tower in it."""
+    """Text and image towers of an open_clip model, video through the latter; it has no audio tower."""
 
     modalities: tuple[Modality, ...] = ("text", "image", "video")
 

@@ -116,7 +116,7 @@ def test_wrong_use_is_one_sentence_and_exit_code_2(
 
 def test_no_library_and_no_space_say_so(tmp_path: Path, library: Path) -> None:
     done = run("search", "a cat", cwd=tmp_path)
-    assert done.returncode == 2 and "Traceback" not in done.stderr and "multimodal index" in done.stderr
+    assert done.returncode == 2 and "Traceback" not in done.stderr and "index a folder first" in done.stderr
     done = run("index", tmp_path, "--space", "startr")
     assert done.returncode == 2 and "There is no space 'startr'" in done.stderr
 
