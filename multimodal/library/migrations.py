@@ -1,0 +1,78 @@
+"""The database's schema as a numbered list: entry i brings a database of version i to version i + 1.
+
+Entries that have been released are never edited; a change of the schema is a new entry at the end.
+"""
+
+from __future__ import annotations
+
+import sqlite3
+
+MIGRATIONS: tuple[str, ...] = (
+    # 1. Paths are TEXT; a name that is no valid Unicode is a BLOB of its bytes.
+    """
+    CREATE TABLE settings (name TEXT PRIMARY KEY, value NOT NULL) WITHOUT ROWID;
+    CREATE TABLE roots (
+        id INTEGER PRIMARY KEY,
+        path NOT NULL UNIQUE,      -- absolute, or relative to the library's folder where it contains that
+        device INTEGER NOT NULL    -- st_dev when last indexed: tells an unmounted disk from an emptied folder
+    );
+    CREATE TABLE files (
+        id INTEGER PRIMARY KEY,
+        root INTEGER NOT NULL REFERENCES roots (id) ON DELETE CASCADE,
+        path NOT NULL,             -- relative to the root, with slashes
+        size INTEGER NOT NULL,     -- bytes
+        mtime_ns INTEGER NOT NULL,
+        hash BLOB,                 -- blake2b-128 of the content; NULL where it could not be read in peace
+        status TEXT NOT NULL CHECK (status IN ('indexed', 'skipped', 'failed')),
+        reason TEXT,               -- why it was skipped or failed
+        recipe TEXT NOT NULL,      -- names how it was read
+        encoders TEXT NOT NULL,    -- encoder ids of its segments, sorted, with spaces between
+        segments INTEGER NOT NULL,
+        seconds REAL NOT NULL,     -- that reading and encoding took
+        UNIQUE (root, path)
+    );
+    CREATE TABLE segments (
+        number INTEGER PRIMARY KEY AUTOINCREMENT,
+        id BLOB NOT NULL UNIQUE,   -- blake2b-128(root | path | modality | ordinal | encoder)
+        file INTEGER NOT NULL REFERENCES files (id) ON DELETE CASCADE,
+        modality TEXT NOT NULL,
+        ordinal INTEGER NOT NULL,  -- place in the file
+        start REAL,                -- seconds
+        "end" REAL,
+        text TEXT,                 -- passage or caption
+        encoder TEXT NOT NULL
+    );
+    CREATE INDEX segments_file ON segments (file);
+    CREATE INDEX segments_modality ON segments (modality);
+    CREATE TABLE vectors (         -- apart from the segments, so that reading those stays cheap
+        segment INTEGER PRIMARY KEY REFERENCES segments (number) ON DELETE CASCADE,
+        vector BLOB NOT NULL       -- dim little-endian float16, unit length
+    );
+    """,
+)
+
+LATEST = len(MIGRATIONS)
+
+
+def version(db: sqlite3.Connection) -> int:
+    """How many migrations the database has seen; 0 for an empty one."""
+    return int(db.execute("PRAGMA user_version").fetchone()[0])
+
+
+def migrate(db: sqlite3.Connection) -> None:
+    """Bring a database to the latest version inside the transaction that is open."""
+    for number in range(version(db), LATEST):
+        for statement in _statements(MIGRATIONS[number]):
+            db.execute(statement)
+        db.execute(f"PRAGMA user_version = {number + 1}")
+
+
+def _statements(script: str) -> list[str]:
+    """`executescript` would commit the open transaction, so statements go one by one."""
+    statements, current = [], ""
+    for line in script.splitlines(keepends=True):
+        current += line
+        if sqlite3.complete_statement(current):
+            statements.append(current)
+            current = ""
+    return statements

@@ -1,0 +1,154 @@
+"""From a query to ranked rows: its vector, the background it is judged against, the order."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from multimodal.errors import ReadError
+from multimodal.library.vectors import Kernel, Matrix
+from multimodal.space import Item, Space, grouped, modality_of
+from multimodal.types import Modality
+
+SAMPLE = 4096
+"""Rows that stand for a modality when its background is measured: its deviation is then known to 1%."""
+FEW = 8
+"""Rows below which a mean and a deviation say nothing."""
+FLAT = 1e-3
+"""Least deviation in cosine: rows that are all alike must not divide by nothing."""
+
+Background = tuple[float, float]
+"""Mean and standard deviation of the cosine against unrelated rows."""
+
+
+@dataclass(frozen=True)
+class Query:
+    """A query's unit vector (dim,) and its modality."""
+
+    modality: Modality
+    vector: NDArray[np.float32]
+
+
+@dataclass(frozen=True)
+class Ranked:
+    """A row in the order of a search; `segment` and `file` are the store's numbers."""
+
+    segment: int
+    file: int
+    modality: Modality
+    cosine: float
+    score: float
+
+
+def embed_query(space: Space, query: Item) -> Query:
+    """A path counts as the mean of its segments, a video as that of its pictures.
+
+    Raises QueryError (an empty text, an object of no known kind), ReadError, NoEncoder.
+    """
+    if isinstance(query, Path):
+        return _embed_file(space, query)
+    modality, _ = modality_of(query)
+    return Query(modality, space.embed(query)[0])
+
+
+def _embed_file(space: Space, path: Path) -> Query:
+    modality: Modality | None = None
+    total = np.zeros(space.dim, np.float64)
+    for group in grouped(space.read(path), 8):
+        modality = modality or group[0].modality
+        wanted = [segment for segment in group if segment.modality == modality]
+        total += space.embed(wanted).sum(axis=0)
+        if len(wanted) < len(group):  # the sound track begins
+            break
+    if modality is None:
+        raise ReadError(f"{path} holds nothing to embed")
+    return mean_query(modality, total[None])
+
+
+def mean_query(modality: Modality, rows: NDArray[np.floating]) -> Query:
+    """The query that the mean of some rows (n, dim) makes."""
+    mean = rows.astype(np.float64).mean(axis=0)
+    return Query(modality, (mean / max(np.linalg.norm(mean), 1e-12)).astype(np.float32))
+
+
+def backgrounds(
+    query: Query,
+    matrices: Mapping[Modality, Matrix],
+    known: Callable[[Modality, Modality], Background | None],
+) -> dict[Modality, Background]:
+    """What each row modality's cosines are judged against.
+
+    The space's own figures where it has them; else the mean and deviation of this query's cosines over
+    the library's rows of that modality, or, where those are fewer than 8, over rows of all modalities;
+    with fewer than 8 in all, scores are plain cosines.
+    """
+    found: dict[Modality, Background] = {}
+    measured: dict[Modality, NDArray[np.float64]] = {}
+    for modality, matrix in matrices.items():
+        given = known(query.modality, modality)
+        if given is not None:
+            found[modality] = (given[0], max(given[1], FLAT))
+        else:
+            measured[modality] = _sample(matrix, query)
+    pooled = np.concatenate([*measured.values(), np.zeros(0)])
+    for modality, cosines in measured.items():
+        enough = cosines if len(cosines) >= FEW else pooled
+        usable = len(enough) >= FEW
+        found[modality] = (float(enough.mean()), max(float(enough.std()), FLAT)) if usable else (0.0, 1.0)
+    return found
+
+
+def _sample(matrix: Matrix, query: Query) -> NDArray[np.float64]:
+    count = min(len(matrix), SAMPLE)
+    places = np.linspace(0, len(matrix) - 1, count).astype(np.int64)
+    return matrix.cosines(places, query.vector)
+
+
+def rank(
+    matrices: Mapping[Modality, Matrix],
+    query: Query,
+    against: Mapping[Modality, Background],
+    k: int,
+    per_file: bool,
+    kernel: Kernel,
+) -> list[Ranked]:
+    """The best rows by score, at least those that `k` files (or segments) need, all ties included.
+
+    A row scores (cosine - mean) / deviation against the background of its modality. Rows that tie with
+    the last one wanted come along, so that the caller can break ties by what the rows are.
+    """
+    count = max(4 * k, 64)
+    while True:
+        found: list[Ranked] = []
+        bound = -np.inf
+        for modality, matrix in matrices.items():
+            mean, deviation = against[modality]
+            places, below = kernel.top(matrix, query.vector, count)
+            cosines = matrix.cosines(places, query.vector)
+            # kernels round in float32: what they put just below the bound may be just above it
+            bound = max(bound, (below + 1e-5 - mean) / deviation)
+            found += [
+                Ranked(int(segment), int(file), modality, float(cosine), float(cosine - mean) / deviation)
+                for segment, file, cosine in zip(
+                    matrix.segments[places], matrix.files[places], cosines, strict=True
+                )
+            ]
+        found.sort(key=lambda row: -row.score)
+        last = _last_needed(found, k, per_file)
+        if bound == -np.inf or (last is not None and last > bound):
+            return found if last is None else [row for row in found if row.score >= last]
+        count *= 4
+
+
+def _last_needed(found: list[Ranked], k: int, per_file: bool) -> float | None:
+    """The score of the k-th file (or segment) from the top; None where there are fewer."""
+    seen: set[int] = set()
+    for row in found:
+        seen.add(row.file if per_file else row.segment)
+        if len(seen) == k:
+            return row.score
+    return None

@@ -1,0 +1,330 @@
+"""The store on a local disk: one SQLite file."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import secrets
+import shutil
+import sqlite3
+import tempfile
+import threading
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager, suppress
+from pathlib import Path
+from typing import Any
+
+from multimodal.errors import LibraryError, NoLibrary
+from multimodal.library import migrations
+from multimodal.library.store import FileEntry, FileState, Root, SegmentRow, StoredSegment, VectorRows
+from multimodal.types import Modality
+
+DATABASE = "library.db"
+
+
+class SqliteStore:
+    """WAL, one writer, and `synchronous=FULL`, so that a committed batch outlives a power cut."""
+
+    def __init__(self, db: sqlite3.Connection) -> None:
+        self._db = db
+        self._depth = 0
+        self._lock = threading.RLock()
+
+    @classmethod
+    def create(cls, folder: Path, space: str, space_id: str, dim: int) -> SqliteStore:
+        """The library in `folder` for writing; made, or brought to the latest schema, where needed."""
+        db = _connect(folder / DATABASE)
+        try:
+            db.execute("PRAGMA journal_mode = WAL")
+            db.execute("PRAGMA synchronous = FULL")
+            db.execute("PRAGMA foreign_keys = ON")
+            _check_version(db, folder)
+            store = cls(db)
+            with store._transaction():
+                fresh = migrations.version(db) == 0
+                migrations.migrate(db)
+                if fresh:
+                    made = {"library": secrets.token_hex(8), "space": space, "space_id": space_id, "dim": dim}
+                    rows = {**made, "generation": 0, "deletions": 0}.items()
+                    db.executemany("INSERT INTO settings (name, value) VALUES (?, ?)", rows)
+        except BaseException:
+            db.close()
+            raise
+        return store
+
+    @classmethod
+    def open(cls, folder: Path) -> SqliteStore:
+        """The library in `folder` for reading, also on read-only media. Raises NoLibrary, LibraryError."""
+        path = folder / DATABASE
+        if not path.is_file():
+            raise NoLibrary(f"There is no library in {folder}: index a folder first.")
+        db = _connect_reading(path)
+        try:
+            _check_version(db, folder)
+            if migrations.version(db) == 0:
+                raise NoLibrary(f"There is no library in {folder}: index a folder first.")
+            if migrations.version(db) < migrations.LATEST:
+                db.close()
+                db = _upgraded(folder)
+        except BaseException:
+            db.close()
+            raise
+        return cls(db)
+
+    def close(self) -> None:
+        self._db.close()
+
+    def checkpoint(self) -> None:
+        """Fold the write-ahead log into the database, where no reader stands in the way."""
+        with suppress(sqlite3.Error):
+            self._db.execute("PRAGMA wal_checkpoint(TRUNCATE)")
+
+    @contextmanager
+    def snapshot(self) -> Iterator[SqliteStore]:
+        with self._lock:
+            self._depth += 1
+            try:
+                if self._depth == 1:
+                    self._db.execute("BEGIN")
+                yield self
+            finally:
+                self._depth -= 1
+                if self._depth == 0 and self._db.in_transaction:
+                    self._db.execute("ROLLBACK")
+
+    @contextmanager
+    def _transaction(self) -> Iterator[None]:
+        with self._lock:
+            self._db.execute("BEGIN IMMEDIATE")
+            try:
+                yield
+                self._db.execute("COMMIT")
+            except BaseException:
+                if self._db.in_transaction:  # a full disk has already rolled it back
+                    self._db.execute("ROLLBACK")
+                raise
+
+    def settings(self) -> dict[str, Any]:
+        return dict(self._db.execute("SELECT name, value FROM settings").fetchall())
+
+    def roots(self) -> list[Root]:
+        rows = self._db.execute("SELECT id, path, device FROM roots ORDER BY id")
+        return [Root(number, os.fsdecode(path), device) for number, path, device in rows]
+
+    def put_root(self, path: str, device: int) -> Root:
+        """The root of that path, made where it is new; its device is brought up to date."""
+        with self._transaction():
+            self._db.execute(
+                "INSERT INTO roots (path, device) VALUES (?, ?)"
+                " ON CONFLICT (path) DO UPDATE SET device = excluded.device",
+                (_stored(path), device),
+            )
+        return next(root for root in self.roots() if root.path == path)
+
+    def move_files(self, source: Root, target: Root, prefix: str) -> None:
+        """Files of a root that now belongs to one above it: `prefix` is where it lies in there."""
+        with self._transaction():
+            for path, state in self.files(source).items():
+                moved = f"{prefix}/{path}"
+                self._db.execute(
+                    "UPDATE files SET root = ?, path = ? WHERE id = ?",
+                    (target.number, _stored(moved), state.number),
+                )
+                rows = self._db.execute(
+                    "SELECT modality, ordinal, encoder, number FROM segments WHERE file = ?", (state.number,)
+                ).fetchall()
+                self._db.executemany(
+                    "UPDATE segments SET id = ? WHERE number = ?",
+                    [(segment_id(target.path, moved, *key), number) for *key, number in rows],
+                )
+            self._db.execute("DELETE FROM roots WHERE id = ?", (source.number,))
+
+    def files(self, root: Root) -> dict[str, FileState]:
+        """Everything remembered below a root, by path relative to it."""
+        rows = self._db.execute(f"SELECT path, {_STATE} FROM files WHERE root = ?", (root.number,))
+        return {os.fsdecode(path): _state(state) for path, *state in rows}
+
+    def file(self, root: Root, path: str) -> FileState | None:
+        row = self._db.execute(
+            f"SELECT {_STATE} FROM files WHERE root = ? AND path = ?", (root.number, _stored(path))
+        ).fetchone()
+        return None if row is None else _state(row)
+
+    def rows(self, file: int) -> list[SegmentRow]:
+        """The segments of a file in their order."""
+        found = self._db.execute(
+            'SELECT modality, start, "end", text, encoder, vector FROM segments'
+            " JOIN vectors ON segment = number WHERE file = ? ORDER BY ordinal",
+            (file,),
+        )
+        return [SegmentRow(*row) for row in found]
+
+    def write(self, entries: Sequence[FileEntry]) -> None:
+        """One transaction; what a file had before is replaced as a whole."""
+        if not entries:
+            return
+        with self._transaction():
+            deleted = sum(self._write(entry) for entry in entries)
+            self._count(deleted > 0)
+
+    def _write(self, entry: FileEntry) -> int:
+        known = self.file(entry.root, entry.path)
+        values: dict[str, Any] = {
+            "root": entry.root.number,
+            "path": _stored(entry.path),
+            "size": entry.size,
+            "mtime_ns": entry.mtime_ns,
+            "hash": entry.hash,
+            "status": entry.status,
+            "reason": entry.reason,
+            "recipe": entry.recipe,
+            "seconds": entry.seconds,
+        }
+        if entry.rows is not None:
+            values["encoders"] = " ".join(sorted({row.encoder for row in entry.rows}))
+            values["segments"] = len(entry.rows)
+        if known is None:
+            names = ", ".join(values)
+            marks = ", ".join("?" * len(values))
+            cursor = self._db.execute(f"INSERT INTO files ({names}) VALUES ({marks})", (*values.values(),))
+            file, deleted = int(cursor.lastrowid or 0), 0
+        else:
+            sets = ", ".join(f"{name} = ?" for name in values)
+            self._db.execute(f"UPDATE files SET {sets} WHERE id = ?", (*values.values(), known.number))
+            file, deleted = known.number, 0
+            if entry.rows is not None:
+                deleted = self._db.execute("DELETE FROM segments WHERE file = ?", (file,)).rowcount
+        self._insert(file, entry)
+        return deleted
+
+    def _insert(self, file: int, entry: FileEntry) -> None:
+        for ordinal, row in enumerate(entry.rows or ()):
+            name = segment_id(entry.root.path, entry.path, row.modality, ordinal, row.encoder)
+            cursor = self._db.execute(
+                'INSERT INTO segments (id, file, modality, ordinal, start, "end", text, encoder)'
+                " VALUES (?, ?, ?, ?, ?, ?, ?, ?)",
+                (name, file, row.modality, ordinal, row.start, row.end, row.text, row.encoder),
+            )
+            self._db.execute("INSERT INTO vectors VALUES (?, ?)", (cursor.lastrowid, row.vector))
+
+    def delete(self, files: Sequence[int]) -> None:
+        """Files and all their segments, in one transaction."""
+        if not files:
+            return
+        with self._transaction():
+            self._db.executemany("DELETE FROM files WHERE id = ?", [(file,) for file in files])
+            self._count(True)
+
+    def _count(self, deleted: bool) -> None:
+        names = "('generation', 'deletions')" if deleted else "('generation')"
+        self._db.execute(f"UPDATE settings SET value = value + 1 WHERE name IN {names}")
+
+    def segments(self, numbers: Sequence[int]) -> dict[int, StoredSegment]:
+        """Segments by their numbers; one that is gone is left out."""
+        found: dict[int, StoredSegment] = {}
+        for begin in range(0, len(numbers), 500):  # SQLite before 3.32 takes at most 999 parameters
+            some = [int(number) for number in numbers[begin : begin + 500]]
+            rows = self._db.execute(
+                'SELECT number, roots.path, files.path, modality, ordinal, start, "end", text FROM segments'
+                " JOIN files ON files.id = segments.file JOIN roots ON roots.id = files.root"
+                f" WHERE number IN ({', '.join('?' * len(some))})",
+                some,
+            )
+            for number, root, path, *rest in rows:
+                found[number] = StoredSegment(os.fsdecode(root), os.fsdecode(path), *rest)
+        return found
+
+    def vectors(self, modality: Modality, after: int) -> Iterator[VectorRows]:
+        """The vectors of a modality in groups, by ascending segment number from `after` (exclusive)."""
+        cursor = self._db.execute(
+            "SELECT number, file, vector FROM segments JOIN vectors ON segment = number"
+            " WHERE modality = ? AND number > ? ORDER BY number",
+            (modality, after),
+        )
+        while rows := cursor.fetchmany(4096):
+            yield rows
+
+    def counts(self) -> tuple[int, dict[Modality, int]]:
+        """Indexed files, and segments by modality."""
+        files = self._db.execute("SELECT count(*) FROM files WHERE status = 'indexed'").fetchone()[0]
+        return files, dict(self._db.execute("SELECT modality, count(*) FROM segments GROUP BY modality"))
+
+
+_STATE = "id, size, mtime_ns, hash, status, reason, recipe, encoders, segments"
+
+
+def _state(row: Iterable[Any]) -> FileState:
+    number, size, mtime_ns, digest, status, reason, recipe, encoders, segments = row
+    return FileState(
+        number, size, mtime_ns, digest, status, reason, recipe, frozenset(encoders.split()), segments
+    )
+
+
+def segment_id(root: str, path: str, modality: str, ordinal: int, encoder: str) -> bytes:
+    """The 16 bytes that name a segment: the same file in the same place gets the same in every run."""
+    parts = [os.fsencode(root), os.fsencode(path), modality.encode(), str(ordinal).encode(), encoder.encode()]
+    return hashlib.blake2b(b"\0".join(parts), digest_size=16).digest()
+
+
+def _stored(path: str) -> str | bytes:
+    """Text where the name is valid Unicode, else its bytes: both give the name back through `os.fsdecode`."""
+    try:
+        path.encode()
+    except UnicodeEncodeError:
+        return os.fsencode(path)
+    return path
+
+
+def _connect(path: Path | str, uri: bool = False) -> sqlite3.Connection:
+    return sqlite3.connect(path, timeout=10, isolation_level=None, check_same_thread=False, uri=uri)
+
+
+def _connect_reading(path: Path) -> sqlite3.Connection:
+    """Read-only; where even the log's index cannot be made (read-only media) the file counts as immutable."""
+    address = path.resolve().as_uri()
+    db = _connect(f"{address}?mode=ro", uri=True)
+    try:
+        migrations.version(db)
+        db.execute("SELECT count(*) FROM sqlite_master").fetchone()
+        return db
+    except sqlite3.OperationalError:
+        db.close()
+        log = path.with_name(path.name + "-wal")
+        if log.is_file() and log.stat().st_size and os.access(path.parent, os.W_OK):
+            raise
+    return _immutable(path, log)
+
+
+def _immutable(path: Path, log: Path) -> sqlite3.Connection:
+    """Of a library that was copied in mid-write, what is still in the log is folded in a copy in memory."""
+    if not (log.is_file() and log.stat().st_size):
+        return _connect(f"{path.resolve().as_uri()}?mode=ro&immutable=1", uri=True)
+    memory = _connect(":memory:")
+    with tempfile.TemporaryDirectory(prefix="multimodal-") as folder:
+        for source in (path, log):
+            shutil.copyfile(source, Path(folder) / source.name)
+        copy = _connect(Path(folder) / path.name)
+        try:
+            copy.backup(memory)
+        finally:
+            copy.close()
+    return memory
+
+
+def _upgraded(folder: Path) -> sqlite3.Connection:
+    try:
+        SqliteStore.create(folder, "", "", 0).close()
+    except sqlite3.OperationalError as error:
+        raise LibraryError(
+            f"The library in {folder} is of an older format and cannot be brought up to date: {error}."
+        ) from error
+    return _connect_reading(folder / DATABASE)
+
+
+def _check_version(db: sqlite3.Connection, folder: Path) -> None:
+    found = migrations.version(db)
+    if found > migrations.LATEST:
+        raise LibraryError(
+            f"The library in {folder} was written by a newer version of multimodal (format {found},"
+            f" this one knows {migrations.LATEST}): update multimodal to open it."
+        )

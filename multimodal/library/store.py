@@ -1,0 +1,128 @@
+"""What a library keeps, and the protocol of whatever keeps it. `sqlite.py` is the store on a local disk."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import AbstractContextManager
+from dataclasses import dataclass
+from typing import Any, Literal, Protocol, TypeAlias
+
+from multimodal.types import Modality
+
+Kept: TypeAlias = Literal["indexed", "skipped", "failed"]
+
+
+@dataclass(frozen=True)
+class Root:
+    """A folder whose files are in the library; `path` as stored: absolute, or relative to the library."""
+
+    number: int
+    path: str
+    device: int
+
+
+@dataclass(frozen=True)
+class SegmentRow:
+    """A segment to be stored; `vector` is the bytes of dim little-endian float16."""
+
+    modality: Modality
+    start: float | None
+    end: float | None
+    text: str | None
+    encoder: str
+    vector: bytes
+
+
+@dataclass(frozen=True)
+class FileState:
+    """What the library remembers of a file."""
+
+    number: int
+    size: int
+    mtime_ns: int
+    hash: bytes | None
+    status: Kept
+    reason: str | None
+    recipe: str
+    encoders: frozenset[str]
+    segments: int
+
+
+@dataclass(frozen=True)
+class FileEntry:
+    """A file to be stored in place of what was there; `rows` None keeps the segments it has."""
+
+    root: Root
+    path: str
+    size: int
+    mtime_ns: int
+    hash: bytes | None
+    status: Kept
+    reason: str | None
+    recipe: str
+    seconds: float
+    rows: Sequence[SegmentRow] | None = ()
+
+
+@dataclass(frozen=True)
+class StoredSegment:
+    """What a hit shows of a segment; `root` is the stored path of its root."""
+
+    root: str
+    path: str
+    modality: Modality
+    ordinal: int
+    start: float | None
+    end: float | None
+    text: str | None
+
+
+VectorRows: TypeAlias = "list[tuple[int, int, bytes]]"
+"""(segment number, file number, float16 bytes) of some segments."""
+
+
+class Store(Protocol):
+    """Rows of one library. Writes are transactions: whole or not at all, on disk when the call returns."""
+
+    def settings(self) -> Mapping[str, Any]:
+        """`library` (a random id), `space`, `space_id`, `dim`, and the counters `generation` (every write)
+        and `deletions` (writes that took segments away)."""
+
+    def snapshot(self) -> AbstractContextManager[Store]:
+        """Context in which all reads see one state, whatever is written meanwhile."""
+
+    def roots(self) -> list[Root]:
+        """All roots, oldest first."""
+
+    def put_root(self, path: str, device: int) -> Root:
+        """The root of that stored path, made where it is new; its device is brought up to date."""
+
+    def move_files(self, source: Root, target: Root, prefix: str) -> None:
+        """Make a root part of one above it: `prefix` is where it lies in there."""
+
+    def files(self, root: Root) -> dict[str, FileState]:
+        """Everything remembered below a root, by path relative to it."""
+
+    def file(self, root: Root, path: str) -> FileState | None:
+        """What is remembered of one file."""
+
+    def rows(self, file: int) -> list[SegmentRow]:
+        """The segments of a file in their order."""
+
+    def write(self, entries: Sequence[FileEntry]) -> None:
+        """Store files, each in place of all there was of it."""
+
+    def delete(self, files: Sequence[int]) -> None:
+        """Take files and all their segments away."""
+
+    def segments(self, numbers: Sequence[int]) -> dict[int, StoredSegment]:
+        """Segments by their numbers; one that is gone is left out."""
+
+    def vectors(self, modality: Modality, after: int) -> Iterator[VectorRows]:
+        """The vectors of a modality in groups, by ascending segment number from `after` (exclusive)."""
+
+    def counts(self) -> tuple[int, dict[Modality, int]]:
+        """Indexed files, and segments by modality."""
+
+    def close(self) -> None:
+        """Let go of it."""
