@@ -1,0 +1,30 @@
+"""Many files to vectors: decoded by worker processes, embedded here in full batches.
+
+    >>> for file in encode_files(folder.rglob("*.jpg"), load_space()):
+    ...     print(file.path, file.status, len(file.rows), file.reason)
+
+A file that crashes, hangs or starves its decoder ends as one failed file; the run goes on.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from multimodal.pipeline.encode import EncodedFile, Progress, Row, encode_files
+    from multimodal.pipeline.wire import Limits
+
+__all__ = ["EncodedFile", "Limits", "Progress", "Row", "encode_files"]
+
+
+def __getattr__(name: str) -> Any:
+    # Looked up late: workers import this package too, and need nothing of the parent's side.
+    if name == "Limits":
+        from multimodal.pipeline.wire import Limits
+
+        return Limits
+    if name in __all__:
+        from multimodal.pipeline import encode
+
+        return getattr(encode, name)
+    raise AttributeError(f"module 'multimodal.pipeline' has no attribute {name!r}")

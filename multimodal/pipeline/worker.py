@@ -1,0 +1,150 @@
+"""A decode worker: a process of its own that reads files and prepares their segments.
+
+Started by `multimodal.pipeline.pool` as a plain child (no fork, and no `__main__` to import again, so
+scripts need no guard and notebooks work). Everything it needs arrives through its standard input. Whatever
+a decoder does to the process, it does it here and not to the run.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import sys
+import threading
+import time
+import warnings
+from collections.abc import Iterator
+from pathlib import Path
+from queue import SimpleQueue
+from typing import IO
+
+from multimodal.errors import ReadError, UnsupportedFile
+from multimodal.pipeline.wire import Begun, Ended, Outcome, Piece, Ready, Setup, Task, receive, send
+from multimodal.types import Segment
+
+
+def main() -> None:
+    """Serve tasks until the parent closes the pipe; a parent that is gone ends the worker at once."""
+    inbox, out = _take_pipes()
+    warnings.simplefilter("ignore")
+    tasks: SimpleQueue[Task] = SimpleQueue()
+    try:
+        setup, _ = receive(inbox)
+    except EOFError:
+        return
+    except Exception as error:  # whatever unpickling another's classes may raise
+        send(out, Ready(f"{type(error).__name__}: {error}"))
+        return
+    _limit(setup)
+    threading.Thread(target=_listen, args=(inbox, tasks), daemon=True).start()
+    send(out, Ready())
+    while True:
+        task = tasks.get()
+        send(out, Begun())
+        ended, healthy = _work(task.path, setup, out)
+        send(out, ended)
+        if not healthy:
+            os._exit(0)  # past the thread that waits for the parent
+
+
+def _take_pipes() -> tuple[IO[bytes], IO[bytes]]:
+    """The pipes to the parent, moved away from fd 0 and 1: what a decoder prints goes to stderr."""
+    inbox, out = os.fdopen(os.dup(0), "rb"), os.fdopen(os.dup(1), "wb")
+    nothing = os.open(os.devnull, os.O_RDONLY)
+    os.dup2(nothing, 0)
+    os.close(nothing)
+    os.dup2(2, 1)
+    return inbox, out
+
+
+def _listen(inbox: IO[bytes], tasks: SimpleQueue[Task]) -> None:
+    """Runs beside the work, so that a worker in the middle of a long file notices a dead parent."""
+    try:
+        while True:
+            tasks.put(receive(inbox)[0])
+    except (EOFError, OSError):
+        os._exit(0)
+
+
+def _limit(setup: Setup) -> None:
+    """Memory and core dumps, where the system can limit them; under pressure the worker dies first."""
+    if sys.platform != "linux":
+        return
+    import resource
+
+    with contextlib.suppress(OSError, ValueError):
+        resource.setrlimit(resource.RLIMIT_CORE, (0, resource.getrlimit(resource.RLIMIT_CORE)[1]))
+    memory, (_, most) = setup.limits.worker_memory, resource.getrlimit(resource.RLIMIT_DATA)
+    if memory is not None and (most == resource.RLIM_INFINITY or memory <= most):
+        # RLIMIT_DATA counts private writable memory since Linux 4.7; RLIMIT_AS would also count every
+        # library's code and the arenas malloc only reserves.
+        with contextlib.suppress(OSError, ValueError):
+            resource.setrlimit(resource.RLIMIT_DATA, (memory, most))
+    with contextlib.suppress(OSError):
+        Path("/proc/self/oom_score_adj").write_text("500")
+
+
+def _work(path: Path, setup: Setup, out: IO[bytes]) -> tuple[Ended, bool]:
+    """Read one file and send its pieces: how it ended, and whether the process is fit for another."""
+    clock = _Clock()
+    lacking = None
+    segments = _segments(path, setup)
+    try:
+        while True:
+            with clock:
+                segment = next(segments, None)
+                if segment is None:
+                    break
+                if segment.modality not in setup.preprocess:
+                    # Readers give a file's pictures before its sound: nothing else comes after this.
+                    lacking = segment.modality
+                    break
+                piece = _prepare(segment, setup)
+            del segment  # its picture or frames need not wait in memory for the parent
+            send(out, piece)
+            del piece
+    except MemoryError:
+        memory = setup.limits.worker_memory
+        needs = f"more than {memory / 2**30:.3g} GiB of" if memory else "more"
+        return Ended("failed", f"decoding needs {needs} memory", clock.seconds), False
+    except BrokenPipeError:
+        os._exit(0)
+    except Exception as error:
+        return Ended(*_reason(error), clock.seconds), True
+    finally:
+        with contextlib.suppress(Exception):
+            segments.close()  # type: ignore[attr-defined]
+    return Ended("read", None, clock.seconds, lacking), True
+
+
+def _segments(path: Path, setup: Setup) -> Iterator[Segment]:
+    yield from setup.read(path, setup.options)
+
+
+def _prepare(segment: Segment, setup: Setup) -> Piece:
+    preprocess = setup.preprocess[segment.modality]
+    prepared = segment.content if preprocess is None else preprocess(segment.content)
+    return Piece(segment.modality, segment.start, segment.end, prepared)  # type: ignore[arg-type]
+
+
+def _reason(error: Exception) -> tuple[Outcome, str]:
+    if isinstance(error, ReadError):
+        kind: Outcome = "skipped" if isinstance(error, UnsupportedFile) else "failed"
+        return kind, str(error)
+    if isinstance(error, OSError) and error.strerror:
+        return "failed", f"the file cannot be read: {error.strerror.lower()}"
+    return "failed", f"the file cannot be decoded: {type(error).__name__}: {error}".rstrip(": ")
+
+
+class _Clock:
+    """Seconds spent inside its with blocks, so that waiting for the parent does not count."""
+
+    def __init__(self) -> None:
+        self.seconds = 0.0
+        self._since = 0.0
+
+    def __enter__(self) -> None:
+        self._since = time.perf_counter()
+
+    def __exit__(self, *_: object) -> None:
+        self.seconds += time.perf_counter() - self._since
