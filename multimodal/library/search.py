@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from multimodal.errors import ReadError
-from multimodal.library.vectors import Kernel, Matrix
+from multimodal.library.vectors import HALF, Kernel, Matrix
 from multimodal.space import Item, Space, grouped, modality_of
 from multimodal.types import Modality
 
@@ -129,8 +129,8 @@ def rank(
             mean, deviation = against[modality]
             places, below = kernel.top(matrix, query.vector, count)
             cosines = matrix.cosines(places, query.vector)
-            # kernels round in float32: what they put just below the bound may be just above it
-            bound = max(bound, (below + 1e-5 - mean) / deviation)
+            # kernels take rounded rows as they are, so a row below their bound may truly lie as much above
+            bound = max(bound, (below + HALF - mean) / deviation)
             found += [
                 Ranked(int(segment), int(file), modality, float(cosine), float(cosine - mean) / deviation)
                 for segment, file, cosine in zip(

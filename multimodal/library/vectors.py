@@ -26,6 +26,8 @@ from multimodal.types import MODALITIES, Modality
 
 LAYOUT = 1
 """Raise when the files' meaning changes; files of another layout are made anew."""
+HALF = 2.0**-11
+"""The rounding error of a float16, relative; a row's length is off by as much at most."""
 BLOCK = 256
 """Rows numpy unpacks at a time: they stay in the cache (100,000 x 512: 88 ms, against 220 with 4,096)."""
 FAISS_AFTER = 100_000
@@ -38,7 +40,7 @@ class Matrix:
     """The rows of one modality, by ascending segment number."""
 
     vectors: NDArray[np.float16]
-    """(n, dim), unit length."""
+    """(n, dim), unit length but for the rounding: within HALF of 1."""
     segments: NDArray[np.int64]
     """(n,) segment numbers."""
     files: NDArray[np.int64]
@@ -49,7 +51,9 @@ class Matrix:
 
     def cosines(self, rows: NDArray[np.int64], query: NDArray[np.float32]) -> NDArray[np.float64]:
         """Cosines (m,) of some rows, the same for equal vectors whatever their place and the kernel."""
-        return (self.vectors[rows].astype(np.float64) * query.astype(np.float64)).sum(axis=1)
+        found = self.vectors[rows].astype(np.float64)
+        lengths = np.sqrt((found * found).sum(axis=1))
+        return (found * query.astype(np.float64)).sum(axis=1) / np.maximum(lengths, 1e-12)
 
 
 class Outrun(Exception):

@@ -33,7 +33,9 @@ def best(library: Library, query: str) -> str:
     return library.search(query, k=1)[0].path.name
 
 
-def test_add_finds_every_file_and_a_second_run_encodes_nothing(library: Library, photos: Path, serial: Serial):
+def test_add_finds_every_file_and_a_second_run_encodes_nothing(
+    library: Library, photos: Path, serial: Serial
+):
     report = library.add(photos)
     assert counts(report) == {"added": 6}
     assert report.segments == 6 and report.seconds > 0
@@ -256,7 +258,9 @@ def test_remove_takes_files_and_folders_out(library: Library, photos: Path):
     assert counts(library.add(photos)) == {"unchanged": 3, "added": 3}
 
 
-def test_single_files_and_a_folder_above_are_one(library: Library, photos: Path, tmp_path: Path, serial: Serial):
+def test_single_files_and_a_folder_above_are_one(
+    library: Library, photos: Path, tmp_path: Path, serial: Serial
+):
     other = tmp_path / "elsewhere" / "deep"
     other.mkdir(parents=True)
     (other / "a.txt").write_text("anchor")
@@ -281,7 +285,9 @@ def test_moved_folder_keeps_everything(library: Library, photos: Path, tmp_path:
     assert len(serial.seen) == 6
 
 
-def test_library_elsewhere_and_inside_under_any_name(photos: Path, tmp_path: Path, space: Space, serial: Serial):
+def test_library_elsewhere_and_inside_under_any_name(
+    photos: Path, tmp_path: Path, space: Space, serial: Serial
+):
     for place in (tmp_path / "index", photos / "index"):
         with Library(place, space) as library:
             assert counts(library.add(photos)) == {"added": 6}
