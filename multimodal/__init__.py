@@ -29,6 +29,7 @@ if TYPE_CHECKING:
         UnsupportedFile,
         WrongSpace,
     )
+    from multimodal.gallery import Gallery, show
     from multimodal.library import Library
     from multimodal.space import Space, load_space
     from multimodal.types import (
@@ -60,6 +61,7 @@ _HOMES = {
         "UnsupportedFile",
         "WrongSpace",
     ],
+    "multimodal.gallery": ["Gallery", "show"],
     "multimodal.library": ["Library"],
     "multimodal.space": ["Space", "load_space"],
     "multimodal.types": [
@@ -88,6 +90,7 @@ __all__ = [
     "Clip",
     "Encoder",
     "FileRecord",
+    "Gallery",
     "Hit",
     "IndexReport",
     "Library",
@@ -109,6 +112,7 @@ __all__ = [
     "UnsupportedFile",
     "WrongSpace",
     "load_space",
+    "show",
 ]
 
 

@@ -169,7 +169,7 @@ class OpenClipSource:
         return {}
 
     def build(self, modality: Modality) -> Encoder:
-        return getattr(self, f"_{modality}")  # type: ignore[no-any-return]
+        return getattr(self, f"_{modality}")
 
     @cached_property
     def _text(self) -> Encoder:

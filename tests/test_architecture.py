@@ -21,7 +21,7 @@ LAYERS = [
     {"space"},
     {"pipeline"},
     {"library"},
-    {"console", "export"},
+    {"console", "export", "gallery"},
     {"cli"},
 ]
 
