@@ -22,6 +22,7 @@ from multimodal.types import FileRecord, FileStatus
 
 if TYPE_CHECKING:
     from multimodal.pipeline import EncodedFile
+    from multimodal.pipeline import Progress as Working
 
 READING: int = getattr(readers, "VERSION", 1)
 """Rows of files that another version of the readers has read are stale."""
@@ -35,13 +36,15 @@ class Progress:
     """How far a run is: `done` of `total` files, `segments` stored by it, and the record just made.
 
     A record is told of after it is safe on disk; files that had not changed are told of all at once,
-    without one.
+    without one. In between, `current` is the file that is being read, `position` where in it (seconds).
     """
 
     done: int
     total: int
     segments: int
     record: FileRecord | None = None
+    current: Path | None = None
+    position: float | None = None
 
 
 @dataclass
@@ -121,7 +124,7 @@ class Run:
     store: Store
     targets: Sequence[Target]
     recipe: Recipe
-    encode: Callable[[Iterable[Path]], Iterator[EncodedFile]]
+    encode: Callable[[Iterable[Path], Callable[[Working], object]], Iterator[EncodedFile]]
     progress: Callable[[Progress], None] | None = None
     records: list[FileRecord] = field(default_factory=list)
     _waiting: list[tuple[FileEntry, FileRecord]] = field(default_factory=list)
@@ -211,7 +214,7 @@ class Run:
         by_path = {job.path: job for job in jobs}
         finished: dict[Path, bool] = {}
         try:
-            with closing(self.encode(feed)) as results:  # type: ignore[type-var]
+            with closing(self.encode(feed, self._work)) as results:  # type: ignore[type-var]
                 for result in results:
                     self._finish(by_path[result.path], result)
                     finished[result.path] = True
@@ -304,6 +307,13 @@ class Run:
     def _remove(self, gone: list[tuple[int, FileRecord]]) -> None:
         self.store.delete([number for number, _ in gone])
         self.records += [record for _, record in gone]
+
+    def _work(self, working: Working) -> None:
+        if self.progress is not None:
+            done = len(self.records)
+            self.progress(
+                Progress(done, self._total, self._segments, None, working.current, working.position)
+            )
 
     def _tell(self, record: FileRecord | None = None) -> None:
         if self.progress is not None:

@@ -27,6 +27,7 @@ from multimodal.types import MODALITIES, Hit, IndexReport, LibraryStats, Modalit
 
 if TYPE_CHECKING:
     from multimodal.pipeline import EncodedFile
+    from multimodal.pipeline import Progress as Working
 
 LOCK_SECONDS = 2.0
 
@@ -124,10 +125,10 @@ class Library:
         space = self.space
         recipe = Recipe.of(space)
 
-        def encode(files: Iterable[Path]) -> Iterator[EncodedFile]:
+        def encode(files: Iterable[Path], listen: Callable[[Working], object]) -> Iterator[EncodedFile]:
             from multimodal.pipeline import encode_files
 
-            return encode_files(files, space, workers=workers)
+            return encode_files(files, space, workers=workers, on_progress=listen)
 
         with self._writing(space) as store:
             targets = [self._roots.target(store, start) for start in starts]
