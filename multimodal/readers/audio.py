@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from multimodal.errors import ReadError
-from multimodal.readers.container import believable, decoded, length, open_media, seconds, sound_stream, zero
+from multimodal.readers.container import LONGEST_GAP, decoded, open_media, seconds, sound_stream, zero
 from multimodal.types import Audio, Modality, ReadOptions, Segment
 
 if TYPE_CHECKING:
@@ -18,6 +18,9 @@ if TYPE_CHECKING:
 
 GAP = 0.1
 """Seconds. A time stamp later than the samples before it account for by more than this is a hole."""
+
+LEAST_RATE = 1000
+"""Hz. Below it there is nothing to hear, and each sample of a damaged header's 1 Hz would become 16,000."""
 
 CANCELLED = 0.01
 """A mix with less than this share of its channels' power: they cancel, as with one wired in reverse."""
@@ -106,18 +109,20 @@ def mix(samples: NDArray[np.float32]) -> NDArray[np.float32]:
 
 def _blocks(container: Any, stream: Any, rate: int) -> Iterator[tuple[float | None, NDArray[np.float32]]]:
     """(seconds where a run begins, else None; samples (channels, n) at `rate`), channels fixed in a run."""
-    origin, stated = zero(container), length(container)
+    origin = zero(container)
     resampler: AudioResampler | None = None
     shape: tuple[Any, ...] = ()
     begin: float | None = None
     clock = 0.0  # where the samples so far reach, in seconds
     for frame in decoded(container, stream):
-        if not frame.samples or not frame.sample_rate:
+        if not frame.samples:
             continue
+        if frame.sample_rate < LEAST_RATE:
+            raise ReadError(f"the sound states an impossible sample rate of {frame.sample_rate} Hz")
         time = seconds(frame, origin)
         if resampler is None:
-            clock = max(0.0, time or 0.0)
-        hole = time is not None and time > clock + GAP and believable(time, clock, stated)
+            clock = min(max(0.0, time or 0.0), LONGEST_GAP)
+        hole = time is not None and clock + GAP < time <= clock + LONGEST_GAP
         now = (frame.format.name, frame.layout.name, frame.sample_rate)
         if resampler is None or hole or now != shape:
             if resampler is not None:
@@ -141,7 +146,8 @@ def _resampler(frame: Any, rate: int) -> AudioResampler:
     from av.audio.resampler import AudioResampler
 
     # Channels stay apart: FFmpeg's own mix of floats to mono sums above 1.
-    return AudioResampler(format="fltp", layout=frame.layout, rate=rate)
+    # Interleaved, as PyAV reads planes past the eighth from memory that is not theirs.
+    return AudioResampler(format="flt", layout=frame.layout, rate=rate)
 
 
 def _resampled(resampler: AudioResampler, frame: Any) -> Iterator[NDArray[np.float32]]:
@@ -152,5 +158,7 @@ def _resampled(resampler: AudioResampler, frame: Any) -> Iterator[NDArray[np.flo
     except av.FFmpegError as error:
         raise ReadError("the sound has a form FFmpeg cannot resample") from error
     for out in frames:
-        if out is not None and out.samples:
-            yield np.asarray(out.to_ndarray(), np.float32)
+        channels = out.layout.nb_channels
+        if out.samples:
+            samples = np.frombuffer(out.planes[0], np.float32, out.samples * channels)
+            yield samples.reshape(out.samples, channels).T.copy()

@@ -140,17 +140,23 @@ def to_rgb(image: Image) -> Image:
 
 def _to_8_bits(values: Any) -> Any:
     """Grey levels (h, w) of any integer or float type as uint8."""
-    if values.dtype == np.uint16:
-        return (values.astype(np.uint32) * 255 // 65_535).astype(np.uint8)
-    finite = np.nan_to_num(values.astype(np.float64), posinf=0.0, neginf=0.0)
-    low, high = float(finite.min()), float(finite.max())
+    if values.dtype.kind == "u" and values.dtype.itemsize == 2:
+        return (values >> 8).astype(np.uint8)
+    strips = [values[top : top + 256] for top in range(0, len(values), 256)]  # 64 bits of each at a time
+    low = min(float(_finite(strip).min()) for strip in strips)
+    high = max(float(_finite(strip).max()) for strip in strips)
     if low >= 0 and high <= 65_535 and np.issubdtype(values.dtype, np.integer):
         low, high = 0.0, 65_535.0 if high > 255 else 255.0
     elif low >= 0 and high <= 255 and high > 1:
         low, high = 0.0, 255.0
     elif low >= 0 and high <= 1:
         low, high = 0.0, 1.0
-    return np.rint((finite - low) * (255.0 / (high - low))).astype(np.uint8)
+    scale = 255.0 / (high - low or 1.0)
+    return np.concatenate([np.rint((_finite(strip) - low) * scale).astype(np.uint8) for strip in strips])
+
+
+def _finite(values: Any) -> Any:
+    return np.nan_to_num(values.astype(np.float64), posinf=0.0, neginf=0.0)
 
 
 def upright(picture: Image, source: Image) -> Image:

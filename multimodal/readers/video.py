@@ -13,11 +13,11 @@ from multimodal.errors import ReadError
 from multimodal.readers.audio import sound_segments
 from multimodal.readers.container import (
     DECODE_THREADS,
-    believable,
+    LONGEST_GAP,
     decoded,
-    length,
     open_media,
     picture_stream,
+    plausible,
     seconds,
     sound_stream,
     zero,
@@ -76,16 +76,16 @@ def _looks(container: Any, stream: Any, min_side: int | None) -> Iterator[Look]:
     # One reformatter for each size: they keep their scaler from frame to frame.
     thumbs, pictures = VideoReformatter(), VideoReformatter()
     aspect = float(stream.sample_aspect_ratio or 1) or 1.0
-    origin, stated = zero(container), length(container)
-    step = float(1 / stream.average_rate) if stream.average_rate else 0.04
+    origin = zero(container)
+    step = plausible(float(1 / stream.average_rate), 0.04) if stream.average_rate else 0.04
     last: float | None = None
     for frame in decoded(container, stream):
         time = seconds(frame, origin)
         if last is None:
-            time = max(0.0, time or 0.0)
-        elif time is None or time <= last or not believable(time, last, stated):
+            time = min(max(0.0, time or 0.0), LONGEST_GAP)
+        elif time is None or not last < time <= last + LONGEST_GAP:
             time = last + step
-        shown = float(frame.duration * frame.time_base) if frame.duration and frame.time_base else step
+        shown = plausible(float((frame.duration or 0) * (frame.time_base or 0)), step)
         # Point samples within 64 x 64 cells, averaged 4 x 4: a third of what an area filter costs.
         small = thumbs.reformat(frame, 64, 64, "yuv444p", interpolation="FAST_BILINEAR")
         yield Look(
