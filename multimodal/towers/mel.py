@@ -69,8 +69,23 @@ class LogMel:
         """Windows (w, mels, frames), w >= 1. Raises TypeError for anything but an Audio."""
         if not isinstance(content, Audio):
             raise TypeError(f"LogMel takes an Audio, not {type(content).__name__}")
-        samples = self._pad(self.resample(content))
-        return self.windows(self.spectrum(samples * self._gain(samples)), samples)
+        samples, starts = self.cut(content)
+        spectrum = self.spectrum(samples)
+        return np.stack([spectrum[:, start : start + self.frames] for start in starts])
+
+    def cut(self, audio: Audio) -> tuple[NDArray[np.float32], NDArray[np.int64]]:
+        """The sound at `rate` Hz, padded and at its level, and the first frames of the windows kept.
+
+        Window i holds the samples from `starts[i] * hop_length` on, `window_samples` of them.
+        """
+        samples = self.resample(audio)
+        samples = np.pad(samples, (0, max(0, self.window_samples - len(samples))))
+        starts = self._starts(1 + (len(samples) - self.n_fft) // self.hop_length)
+        loudness = self._loudness(samples, starts)
+        loudest = loudness.max()
+        gain = self.level / max(loudest, self.level * 10.0 ** (-self.max_gain_db / 20.0))
+        keep = loudness >= loudest * 10.0 ** (-self.gate_db / 20.0)
+        return samples * np.float32(gain), starts[keep]
 
     def resample(self, audio: Audio) -> NDArray[np.float32]:
         """Samples (n,) float32 at `rate`, finite; NaN and infinities of a broken file become silence."""
@@ -95,25 +110,6 @@ class LogMel:
         np.log(out + np.float32(self.floor), out=out)
         return np.ascontiguousarray(((out - np.float32(self.offset)) / np.float32(self.scale)).T)
 
-    def windows(
-        self, spectrum: NDArray[np.float32], samples: NDArray[np.float32]
-    ) -> NDArray[np.float32]:
-        """The windows (w, mels, frames) of a spectrum (mels, f) whose samples are loud enough to count."""
-        starts = self._starts(spectrum.shape[1])
-        loudness = self._loudness(samples, starts)
-        keep = loudness >= loudness.max() * 10.0 ** (-self.gate_db / 20.0)
-        return np.stack([spectrum[:, start : start + self.frames] for start in starts[keep]])
-
-    def _pad(self, samples: NDArray[np.float32]) -> NDArray[np.float32]:
-        return np.pad(samples, (0, max(0, self.window_samples - len(samples))))
-
-    def _gain(self, samples: NDArray[np.float32]) -> np.float32:
-        """Factor that brings the loudest window to `level`, at most `max_gain_db`."""
-        starts = self._starts(1 + (len(samples) - self.n_fft) // self.hop_length)
-        loudest = float(self._loudness(samples, starts).max())
-        least = self.level * 10.0 ** (-self.max_gain_db / 20.0)
-        return np.float32(self.level / max(loudest, least))
-
     def _starts(self, total: int) -> NDArray[np.int64]:
         """First frames of the windows over `total` frames."""
         room = total - self.frames
@@ -124,7 +120,9 @@ class LogMel:
         """RMS of the window at each start frame."""
         energy = np.concatenate([[0.0], np.cumsum(np.square(samples, dtype=np.float64))])
         first = starts * self.hop_length
-        return np.sqrt(np.maximum(energy[first + self.window_samples] - energy[first], 0) / self.window_samples)
+        return np.sqrt(
+            np.maximum(energy[first + self.window_samples] - energy[first], 0) / self.window_samples
+        )
 
 
 @lru_cache(maxsize=4)
