@@ -46,6 +46,7 @@ def export(module: nn.Module, example_input: Tensor, folder: Path, stem: str, in
     folder.mkdir(parents=True, exist_ok=True)
     weights = folder / f"{stem}.safetensors"
     save_file(stored, str(weights))
+    weights.chmod(0o644)  # safetensors writes files that only their owner reads
     model = onnx.load_from_string(_traced(module, example_input, input_name))
     _point_at(model, weights, set(stored))
     onnx.save(model, str(folder / f"{stem}.onnx"))

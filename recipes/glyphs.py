@@ -26,44 +26,79 @@ SIDE = 288
 
 _NUMBERS = ("zero", "one", "two", "three", "four", "five", "six", "seven", "eight", "nine", "ten")
 _SIGNS = {
-    "+": ("Plus.", "a plus sign"), "−": ("Minus.", "a minus sign"), "×": ("Times.", "a multiplication sign"),
-    "÷": ("Divided by.", "a division sign"), "=": ("Equals.", "an equals sign"),
-    "<": ("Less than.", "a less than sign"), ">": ("Greater than.", "a greater than sign"),
+    "+": ("Plus.", "a plus sign"),
+    "\u2212": ("Minus.", "a minus sign"),
+    "\u00d7": ("Times.", "a multiplication sign"),
+    "÷": ("Divided by.", "a division sign"),
+    "=": ("Equals.", "an equals sign"),
+    "<": ("Less than.", "a less than sign"),
+    ">": ("Greater than.", "a greater than sign"),
     "≤": ("Less than or equal to.", "a less than or equal sign"),
     "≥": ("Greater than or equal to.", "a greater than or equal sign"),
-    "≠": ("Not equal to.", "a not equal sign"), "?": ("A question mark.", "question mark"),
-    "!": ("An exclamation mark.", "exclamation point"), "&": ("An ampersand.", "the and sign"),
-    "%": ("A percent sign.", "percent"), "#": ("A number sign.", "a hash sign"), "@": ("An at sign.", "at"),
-    "$": ("Dollar sign.", "a dollar"), "€": ("Euro sign.", "a euro"), "£": ("Pound sign.", "a pound sterling"),
-    "¥": ("Yen sign.", "a Japanese yen sign"), "¢": ("Cent sign.", "a cent"), "*": ("An asterisk.", "a star sign"),
-    "→": ("An arrow to the right.", "right arrow"), "←": ("An arrow to the left.", "left arrow"),
-    "↑": ("An arrow that points up.", "up arrow"), "↓": ("An arrow that points down.", "down arrow"),
-    "♪": ("An eighth note.", "a musical note"), "♩": ("A quarter note.", "a musical note"),
-    "♫": ("Two eighth notes.", "musical notes"), "♯": ("Sharp.", "a sharp in music"),
-    "♭": ("Flat.", "a flat in music"), "♮": ("Natural.", "a natural in music"),
-    "♔": ("A chess king.", "king"), "♕": ("A chess queen.", "queen"), "♖": ("A chess rook.", "rook, castle"),
-    "♗": ("A chess bishop.", "bishop"), "♘": ("A chess knight.", "knight, horse"), "♙": ("A chess pawn.", "pawn"),
-    "♥": ("A heart.", "hearts, a suit of cards"), "♦": ("A diamond.", "diamonds, a suit of cards"),
-    "♣": ("A club.", "clubs, a suit of cards"), "♠": ("A spade.", "spades, a suit of cards"),
-    "★": ("A star.", "star shape"), "●": ("A circle.", "circle shape"), "■": ("A square.", "square shape"),
-    "▲": ("A triangle.", "triangle shape"), "∞": ("Infinity.", "the infinity sign"), "√": ("A root sign.", "root"),
-    "π": ("The Greek letter pi.", "pi"), "©": ("A copyright sign.", "copyright"), "✓": ("A check mark.", "tick"),
-}  # fmt: skip
-_ACCENTS = {"äöüÄÖÜ": "with an umlaut", "ñÑ": "with a tilde", "éáíóúÉÁ": "with an acute accent",
-            "èàùÈÀ": "with a grave accent", "âêîôûÂÊ": "with a circumflex", "çÇ": "with a cedilla"}  # fmt: skip
+    "≠": ("Not equal to.", "a not equal sign"),
+    "?": ("A question mark.", "question mark"),
+    "!": ("An exclamation mark.", "exclamation point"),
+    "&": ("An ampersand.", "the and sign"),
+    "%": ("A percent sign.", "percent"),
+    "#": ("A number sign.", "a hash sign"),
+    "@": ("An at sign.", "at"),
+    "$": ("Dollar sign.", "a dollar"),
+    "€": ("Euro sign.", "a euro"),
+    "£": ("Pound sign.", "a pound sterling"),
+    "¥": ("Yen sign.", "a Japanese yen sign"),
+    "¢": ("Cent sign.", "a cent"),
+    "*": ("An asterisk.", "a star sign"),
+    "→": ("An arrow to the right.", "right arrow"),
+    "←": ("An arrow to the left.", "left arrow"),
+    "↑": ("An arrow that points up.", "up arrow"),
+    "↓": ("An arrow that points down.", "down arrow"),
+    "♪": ("An eighth note.", "a musical note"),
+    "♩": ("A quarter note.", "a musical note"),
+    "♫": ("Two eighth notes.", "musical notes"),
+    "♯": ("Sharp.", "a sharp in music"),
+    "♭": ("Flat.", "a flat in music"),
+    "♮": ("Natural.", "a natural in music"),
+    "♔": ("A chess king.", "king"),
+    "♕": ("A chess queen.", "queen"),
+    "♖": ("A chess rook.", "rook, castle"),
+    "♗": ("A chess bishop.", "bishop"),
+    "♘": ("A chess knight.", "knight, horse"),
+    "♙": ("A chess pawn.", "pawn"),
+    "♥": ("A heart.", "hearts, a suit of cards"),
+    "♦": ("A diamond.", "diamonds, a suit of cards"),
+    "♣": ("A club.", "clubs, a suit of cards"),
+    "♠": ("A spade.", "spades, a suit of cards"),
+    "★": ("A star.", "star shape"),
+    "●": ("A circle.", "circle shape"),
+    "■": ("A square.", "square shape"),
+    "▲": ("A triangle.", "triangle shape"),
+    "∞": ("Infinity.", "the infinity sign"),
+    "√": ("A root sign.", "root"),
+    "π": ("The Greek letter pi.", "pi"),
+    "©": ("A copyright sign.", "copyright"),
+    "✓": ("A check mark.", "tick"),
+}
+_ACCENTS = {
+    "äöüÄÖÜ": "with an umlaut",
+    "ñÑ": "with a tilde",
+    "éáíóúÉÁ": "with an acute accent",
+    "èàùÈÀ": "with a grave accent",
+    "âêîôûÂÊ": "with a circumflex",
+    "çÇ": "with a cedilla",
+}
 
 
 def characters() -> Iterator[tuple[str, tuple[str, ...]]]:
     """Each character with its captions."""
     for letter in string.ascii_letters:
         case = "capital" if letter.isupper() else "small"
-        yield letter, (f"The letter {letter}.", f"the letter {letter}", f"a {case} letter {letter}")
+        yield letter, (f"a drawing of the letter {letter}", f"a {case} letter {letter}", f"{letter}, a letter")
     for number, word in enumerate(_NUMBERS):
-        yield str(number), (f"{word.capitalize()}.", f"the number {number}", f"the number {word}, {number}")
+        yield str(number), (f"the digit {number}", f"the number {number}", f"the number {word}, {number}")
     for letters, accent in _ACCENTS.items():
         for letter in letters:
             plain = _plain(letter)
-            yield letter, (f"The letter {plain} {accent}.", f"the letter {letter}, {plain} {accent}")
+            yield letter, (f"a drawing of the letter {plain} {accent}", f"{letter}, {plain} {accent}")
     yield "ß", ("The German letter sz or sharp s.", "German sharp s")
     yield from _SIGNS.items()
 
@@ -81,7 +116,8 @@ def drawings() -> Iterator[tuple[str, tuple[str, ...], partial[bytes]]]:
         rng = random.Random(character)
         able = [f for f in fonts if _has(f, character)]
         for look in range(LOOKS if able else 0):
-            yield f"{ord(character[0]):04x}-{character}-{look}", captions, partial(_draw, character, rng.choice(able), rng.random())
+            key = f"{ord(character[0]):04x}-{character}-{look}"
+            yield key, captions, partial(_draw, character, rng.choice(able), rng.random())
 
 
 def _has(font: Path, character: str) -> bool:
@@ -106,7 +142,8 @@ def _draw(character: str, font: Path, seed: float) -> bytes:
     outlined = rng.random() < 0.45
     fill = (255, 255, 255) if outlined else dark
     stroke = rng.randrange(3, 9) if outlined else rng.choice((0, 0, 0, 4))
-    ImageDraw.Draw(canvas).text((SIDE, SIDE), character, fill, face, "mm", stroke_width=stroke, stroke_fill=dark)
+    pen = ImageDraw.Draw(canvas)
+    pen.text((SIDE, SIDE), character, fill, face, "mm", stroke_width=stroke, stroke_fill=dark)
     box = canvas.getbbox() or (0, 0, SIDE, SIDE)
     margin = rng.randrange(0, 30)
     canvas = canvas.crop((box[0] - margin, box[1] - margin, box[2] + margin, box[3] + margin))

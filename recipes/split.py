@@ -5,7 +5,7 @@ from __future__ import annotations
 from hashlib import blake2b
 
 HELD_OUT_TENTHS = 3
-VALIDATION_FIFTHS = 1
+VALIDATION_FIFTHS = 2
 
 
 def held_out(key: str) -> bool:
@@ -18,7 +18,7 @@ def held_out(key: str) -> bool:
 
 
 def validation(key: str) -> bool:
-    """Whether a stamp that is *not* held out serves to choose settings (a fifth of them).
+    """Whether a stamp that is *not* held out serves to choose settings (two fifths of them).
 
     The final training runs use these stamps too; only choices are made on them.
     """

@@ -10,6 +10,7 @@ a mixture of class-name vectors.
 from __future__ import annotations
 
 from dataclasses import dataclass
+from pathlib import Path
 
 import torch
 from torch import Tensor, nn
@@ -35,7 +36,7 @@ GRID = 3
 
 @dataclass(frozen=True)
 class ResidualSizes:
-    """Widths of the trained residual: `pooled` values in `heads` heads, `hidden` units, `dim` of the space."""
+    """Widths of the trained residual: `pooled` values in `heads` heads, `hidden` units, `dim` out."""
 
     dim: int = 384
     hidden: int = 1024
