@@ -88,7 +88,9 @@ class Library:
     def space(self) -> Space:
         """The space of the library, loaded on demand. Raises WrongSpace, SpaceError."""
         if self._checked is None:
-            recorded = self._reading().settings() if (self.path / DATABASE).is_file() else {}
+            recorded: dict[str, Any] = {}
+            with suppress(NoLibrary):
+                recorded = self._reading().settings()
             space = self._given or load_space(str(recorded.get("space", "starter")))
             if recorded:
                 self._check(recorded, space)
@@ -187,7 +189,7 @@ class Library:
             with store.snapshot():
                 settings = store.settings()
                 files, segments = store.counts()
-            size = sum(path.stat().st_size for path in self.path.rglob("*") if path.is_file())
+            size = sum(_size(path) for path in self.path.rglob("*"))
         return LibraryStats(
             files,
             {name: segments[name] for name in MODALITIES if name in segments},
@@ -295,6 +297,13 @@ class Library:
             finally:
                 with suppress(OSError):
                     writer.unlink()
+
+
+def _size(path: Path) -> int:
+    try:
+        return path.stat().st_size if path.is_file() else 0
+    except OSError:  # another process has just let go of its log
+        return 0
 
 
 def _place(found: StoredSegment) -> tuple[str, str, int]:

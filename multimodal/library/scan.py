@@ -7,6 +7,7 @@ import stat
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import NamedTuple
 
 JUNK = frozenset(
     {"thumbs.db", "ehthumbs.db", "desktop.ini", "icon\r", "$recycle.bin", "system volume information"}
@@ -14,8 +15,7 @@ JUNK = frozenset(
 """Names, in lower case, that systems leave in folders; passed over in silence like hidden ones."""
 
 
-@dataclass(frozen=True)
-class Found:
+class Found(NamedTuple):
     """A file: its path relative to the root, with slashes; size in bytes; modification in nanoseconds."""
 
     path: str

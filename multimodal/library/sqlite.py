@@ -9,8 +9,9 @@ import shutil
 import sqlite3
 import tempfile
 import threading
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
+from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
@@ -142,7 +143,7 @@ class SqliteStore:
     def files(self, root: Root) -> dict[str, FileState]:
         """Everything remembered below a root, by path relative to it."""
         rows = self._db.execute(f"SELECT path, {_STATE} FROM files WHERE root = ?", (root.number,))
-        return {os.fsdecode(path): _state(state) for path, *state in rows}
+        return {os.fsdecode(row[0]): _state(row[1:]) for row in rows}
 
     def file(self, root: Root, path: str) -> FileState | None:
         row = self._db.execute(
@@ -253,11 +254,14 @@ class SqliteStore:
 _STATE = "id, size, mtime_ns, hash, status, reason, recipe, encoders, segments"
 
 
-def _state(row: Iterable[Any]) -> FileState:
-    number, size, mtime_ns, digest, status, reason, recipe, encoders, segments = row
-    return FileState(
-        number, size, mtime_ns, digest, status, reason, recipe, frozenset(encoders.split()), segments
-    )
+def _state(row: Sequence[Any]) -> FileState:
+    return FileState._make((*row[:7], _encoders(row[7]), row[8]))
+
+
+@lru_cache(maxsize=256)
+def _encoders(names: str) -> frozenset[str]:
+    """Few files differ in their encoders, so the sets are shared."""
+    return frozenset(names.split())
 
 
 def segment_id(root: str, path: str, modality: str, ordinal: int, encoder: str) -> bytes:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
-from typing import Any, Literal, Protocol, TypeAlias
+from typing import Any, Literal, NamedTuple, Protocol, TypeAlias
 
 from multimodal.types import Modality
 
@@ -33,9 +33,8 @@ class SegmentRow:
     vector: bytes
 
 
-@dataclass(frozen=True)
-class FileState:
-    """What the library remembers of a file."""
+class FileState(NamedTuple):
+    """What the library remembers of a file; a tuple, because a run makes one for every file there is."""
 
     number: int
     size: int

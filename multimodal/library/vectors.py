@@ -150,7 +150,8 @@ def _is_later(stamp: Mapping[str, Any], settings: Mapping[str, Any]) -> bool:
 def _map(stem: Path, rows: int, dim: int) -> Matrix:
     vectors = np.memmap(stem.with_suffix(".f16"), np.dtype("<f2"), "r", shape=(rows, dim))
     numbers = np.memmap(stem.with_suffix(".i64"), np.dtype("<i8"), "r", shape=(rows, 2))
-    return Matrix(vectors, np.ascontiguousarray(numbers[:, 0]), np.ascontiguousarray(numbers[:, 1]))
+    # plain views of the mapping: taking rows of a memmap itself costs several times as much
+    return Matrix(np.asarray(vectors), np.array(numbers[:, 0]), np.array(numbers[:, 1]))
 
 
 def _append(store: Store, modality: Modality, folder: Path, part: Mapping[str, Any]) -> dict[str, Any]:

@@ -274,9 +274,15 @@ def test_damaged_and_newer_databases_are_one_sentence(library: Library, photos: 
     for call in (lambda: library.search("apple"), lambda: library.add(photos), library.stats):
         with pytest.raises(LibraryError, match="not a database"):
             call()
+
+
+def test_library_whose_making_was_killed_is_made(library: Library, photos: Path):
+    library.path.mkdir()
     (library.path / DATABASE).write_bytes(b"")
     with pytest.raises(NoLibrary):
         library.search("apple")
+    library.add(photos)
+    assert len(library.search("apple", k=100)) == 6
 
 
 def test_older_library_is_migrated_when_it_is_opened(
