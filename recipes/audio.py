@@ -1,4 +1,6 @@
-"""Build the starter's sound tower: `python -m recipes.audio --teacher PATH/yamnet.tflite [--permissive-only]`.
+"""Build the starter's sound tower.
+
+    python -m recipes.audio --teacher PATH/yamnet.tflite [--permissive-only]
 
 Stages, each kept under `build/audio/` and skipped when done: gather the sounds, label them as they are,
 write augmented windows labelled by the teacher, train the student, train its place in the text space,
@@ -22,7 +24,9 @@ STAGES = ("sounds", "windows", "train", "place")
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     parser.add_argument("--teacher", type=Path, required=True, help="yamnet.tflite, its class map beside it")
     parser.add_argument("--permissive-only", action="store_true", help="leave out GPL and share-alike sounds")
     parser.add_argument("--stage", choices=STAGES, action="append", help="run only this stage (repeatable)")
@@ -34,7 +38,12 @@ def main() -> None:
     name = "permissive" if arguments.permissive_only else "all"
     folder = AUDIO / f"windows-{name}"
     if "sounds" in stages or "windows" in stages:
-        prepare(arguments.teacher, arguments.permissive_only, folder, arguments.shards if "windows" in stages else 0)
+        prepare(
+            arguments.teacher,
+            arguments.permissive_only,
+            folder,
+            arguments.shards if "windows" in stages else 0,
+        )
     if "train" in stages or "place" in stages:
         import torch
 

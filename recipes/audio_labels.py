@@ -18,7 +18,7 @@ NEAR_DUPLICATE = 0.99
 def plain_labels(
     clips: list[Clip], samples: NDArray[np.int16], teacher: Teacher, mel: LogMel
 ) -> dict[str, NDArray[np.float32]]:
-    """`mels` (w, mels, frames), `scores` (w, 521), `features` (w, 1024), `clip` (w,) over every clip's windows.
+    """`mels` (w, mels, frames), `scores` (w, 521), `features` (w, 1024), `clip` (w,): all windows.
 
     Windows are those of `LogMel`, at its level; kept in `build/audio/plain.npz`.
     """
@@ -67,8 +67,7 @@ def trainable(clips: list[Clip], features: NDArray[np.float32]) -> NDArray[np.bo
 
 
 def sampling_weights(scores: NDArray[np.float32], lengths: NDArray[np.int64]) -> NDArray[np.float64]:
-    """Weight of each clip: 1 / sqrt(how many clips share its top class), longer clips up to 2.5 times more."""
+    """Weight of each clip: 1 / sqrt(how many clips share its top class), longer ones up to 2.5 times."""
     top = scores.argmax(axis=1)
     frequency = np.bincount(top, minlength=scores.shape[1])[top]
     return np.clip(lengths / RATE, 0.7, 5.0) ** 0.5 / np.sqrt(frequency)
-

@@ -23,7 +23,7 @@ PEAK_RATE = 3e-3
 WARM_UP = 200
 AVERAGE = 0.998
 FEATURE_WEIGHT = 1.0
-CHECK = 250
+CHECK = 100
 """Steps between checkpoints."""
 FIRST_BIAS = -6.0
 """Of the class logits: nearly all classes are absent from nearly all windows."""
@@ -42,7 +42,7 @@ class Shards:
         return len(self._loaded)
 
     def batch(self) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
-        """mel (128, mels, frames), scores (128, 521), features (128, 1024), float32; each window once a round."""
+        """mel (128, mels, frames), scores (128, 521), features (128, 1024), float32."""
         if not self._order:
             self._refresh()
         parts = [self._order.pop() for _ in range(2)]
@@ -55,7 +55,7 @@ class Shards:
         return mel, scores / 255.0, features
 
     def _refresh(self) -> None:
-        """Load what is new, then shuffle half-batches; new shards come up to three times in their first round."""
+        """Load what is new, then shuffle half-batches: each window comes once a round."""
         for path in sorted(self._folder.glob("*.npz"))[len(self._loaded) :]:
             with np.load(path) as saved:
                 self._loaded.append((saved["mels"], saved["scores"], saved["features"]))
@@ -71,7 +71,7 @@ class Shards:
 
 
 def train(folder: Path, checkpoint: Path, steps: int, seed: int = 0) -> Tagger:
-    """Train for `steps` in all, from the checkpoint where there is one; the averaged weights, batch norms unfolded."""
+    """Train for `steps` in all, from the checkpoint where there is one; the weights averaged over steps."""
     torch.manual_seed(seed)
     student = Tagger(batch_norm=True).to(memory_format=torch.channels_last)  # type: ignore[call-overload]
     torch.nn.init.constant_(student.classes.bias, FIRST_BIAS)

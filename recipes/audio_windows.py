@@ -36,9 +36,9 @@ class Augmenter:
         self._edges = np.cumsum(self.weights / self.weights.sum())
         self._length = self.mel.window_samples
 
-    def window(self, rng: np.random.Generator) -> Floats:
-        """One augmented window, its RMS between 8 and 100 % of `LogMel.level`."""
-        kind = rng.random()
+    def window(self, rng: np.random.Generator, alone: bool = False) -> Floats:
+        """One augmented window, its RMS 8 to 100 % of `LogMel.level`; `alone`: of a single sound."""
+        kind = 0.1 if alone else rng.random()
         if kind < 0.02:
             sound = _synthetic(self._length, rng)
         else:
@@ -60,7 +60,9 @@ class Augmenter:
         need = int(self._length * speed) + 1
         if len(data) > need:
             starts = rng.integers(0, len(data) - need, size=3)
-            start = max(starts, key=lambda at: float(np.abs(data[at : at + need : 16]).mean(dtype=np.float64)))
+            start = max(
+                starts, key=lambda at: float(np.abs(data[at : at + need : 16]).mean(dtype=np.float64))
+            )
             crop = data[start : start + need].astype(np.float32)
         else:
             crop = np.zeros(need, np.float32)

@@ -1,4 +1,4 @@
-"""Every instrument of a General MIDI sound font, played by fluidsynth: labelled sounds without a recording."""
+"""Every instrument of a General MIDI sound font, played by fluidsynth: labelled, no recording needed."""
 
 from __future__ import annotations
 
@@ -38,7 +38,9 @@ def presets(font: bytes) -> list[tuple[int, str]]:
     at = font.index(b"phdr")
     size = struct.unpack_from("<I", font, at + 4)[0]
     records = [struct.unpack_from("<20sHH", font, at + 8 + i) for i in range(0, size - 38, 38)]
-    return sorted((program, name.split(b"\0")[0].decode("latin-1")) for name, program, bank in records if bank == 0)
+    return sorted(
+        (program, name.split(b"\0")[0].decode("latin-1")) for name, program, bank in records if bank == 0
+    )
 
 
 def midi_file(program: int, phrase: tuple[tuple[int, int, int], ...]) -> bytes:

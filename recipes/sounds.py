@@ -30,7 +30,7 @@ RATE = 16_000
 AUDIO = BUILD / "audio"
 PIECE_SECONDS = 10
 PIECES = 3
-"""A sound longer than 30 s gives three pieces of 10 s: its start after 5 %, its middle, its end before 90 %."""
+"""A sound longer than 30 s gives three pieces of 10 s, at 5, 50 and 90 % of the room there is."""
 TEST_CLIPS = 200
 TEST_UNSEEN = 120
 """So many of the test's captions never occur in training; the other 80 do, as other takes of the sound."""
@@ -41,21 +41,25 @@ STAMPS = "tuxpaint-stamps-default"
 WORDS = {
     "bd": "bass drum", "sd": "snare drum", "sn": "snare drum", "hh": "hi-hat", "hihat": "hi-hat",
     "bassdrum": "bass drum", "hhclosed": "closed hi-hat", "hhopen": "open hi-hat", "hhpedal": "hi-hat pedal",
-    "rsnare": "snare rimshot", "rimshot": "rim shot", "tomtom": "tom drum", "tom": "tom drum", "perc": "percussion",
+    "rsnare": "snare rimshot", "rimshot": "rim shot", "tomtom": "tom drum", "tom": "tom drum",
+    "perc": "percussion",
     "elec": "electronic", "guit": "guitar", "ambi": "ambient", "amb": "ambience", "fs": "footsteps on",
     "footstep": "footsteps", "foorstep": "footsteps", "sidestick": "drum side stick",
     "lacut": "", "ride": "ride cymbal", "trafic": "traffic", "croud": "crowd", "ele": "elephant",
     "clave": "claves", "xylofon": "xylophone", "eleattack": "elephant attack", "elewalk": "elephant walk",
-    "floortom": "floor tom drum", "dijjeridoo": "didgeridoo", "bassslap": "slap bass", "moo": "cow moo", "e": "electric", "cattle": "cow", "jav": "javelin", "synth": "synthesizer",
-    "chord": "chord", "gather": "gathering", "treeexpire": "tree", "lumber": "chopping", "fieldexpire": "field", "swordhit": "sword hit", "con": "construction", "mstep": "horse steps", "xing": "crossing",
+    "floortom": "floor tom drum", "dijjeridoo": "didgeridoo", "bassslap": "slap bass", "moo": "cow moo",
+    "e": "electric", "cattle": "cow", "jav": "javelin", "synth": "synthesizer", "gather": "gathering",
+    "treeexpire": "tree", "lumber": "chopping", "fieldexpire": "field", "swordhit": "sword hit",
+    "con": "construction", "mstep": "horse steps", "xing": "crossing",
 }  # fmt: skip
 UNSAID = re.compile(
-    r"undefined|default|message|attention|lobby|chat|occupied|under attack|race|lap |swap|portal|locked|appear|goal|"
-    r"gravity|suicide|riot|^win$|^lose$|^era$|invalid|refresh|year|upgrade|lifeup|invincible|totem|tada|excellent|"
-    r"well ?done|cleared|create|^place|^dug|energy|no mana|level up|loot|phys$|ment$|^dark$|^goo$|^wee$|^green$|"
-    r"residential|commune|health|substation|power (solar|coal|line)|monument$|industry|^tip$|misc |object|^spiral$|"
-    r"completetask|darken|smudge|^apert|weird|^item|sam song|not lost|supreme|counterpoint|entropy|ubports|console|"
-    r"^start$|^stop$|^build$|^construct$|^settlement$|warehouse|main square|matrix|^afro|peculiar|^era|^message"
+    r"undefined|default|message|attention|lobby|chat|occupied|under attack|race|lap |swap|portal|locked"
+    r"|appear|goal|gravity|suicide|riot|^win$|^lose$|^era|invalid|refresh|year|upgrade|lifeup|invincible"
+    r"|totem|tada|excellent|well ?done|cleared|create|^place|^dug|energy|no mana|level up|loot|phys$|ment$"
+    r"|^dark$|^goo$|^wee$|^green$|residential|commune|health|substation|power (solar|coal|line)|monument$"
+    r"|industry|^tip$|misc |object|^spiral$|completetask|darken|smudge|^apert|weird|^item|sam song"
+    r"|not lost|supreme|counterpoint|entropy|ubports|console|^start$|^stop$|^build$|^construct$"
+    r"|^settlement$|warehouse|main square|matrix|^afro|peculiar"
 )
 """Names that tell what happens in a game or on a desktop, not what is heard."""
 MOST_WORDS = 6
@@ -95,7 +99,7 @@ def gather() -> tuple[list[Clip], NDArray[np.int16]]:
 
 
 def caption_of(name: str) -> str:
-    """Words of a file name: camel case and separators split, takes and numbers dropped, drum shorthand spelt out.
+    """Words of a file name: camel case and separators split, takes and numbers dropped, shorthand spelt out.
 
     >>> caption_of("Animals/bird_loop_02")
     'bird'
@@ -111,11 +115,18 @@ def caption_of(name: str) -> str:
     return " ".join(dict.fromkeys(filter(None, words)))
 
 
+def plain_caption(caption: str) -> str:
+    """A caption in lower case without an article in front: what two captions are compared by."""
+    return re.sub(r"^(an?|the|some) ", "", caption.lower())
+
+
 def _decode_all(store: Path) -> list[dict[str, Any]]:
     """Write every sound's samples to `store`, one after another; rows lack only their part."""
     rows: list[dict[str, Any]] = []
     at, known = 0, set()
-    excluded = {line.split()[-1] for line in EXCLUDED.read_text(encoding="utf-8").splitlines() if line[:1] != "#"}
+    excluded = {
+        line.split()[-1] for line in EXCLUDED.read_text(encoding="utf-8").splitlines() if line[:1] != "#"
+    }
     with store.open("wb") as out, ThreadPoolExecutor(2) as pool:
         for source in SOURCES:
             try:
@@ -148,7 +159,8 @@ def _decode_all(store: Path) -> list[dict[str, Any]]:
             seconds = sum(row["length"] for row in rows[count:]) / RATE
             labelled = sum(row["caption"] is not None for row in rows[count:])
             print(
-                f"{source.package}: {len(rows) - count} clips, {labelled} with captions, {seconds / 60:.1f} min",
+                f"{source.package}: {len(rows) - count} clips, {labelled} with captions,"
+                f" {seconds / 60:.1f} min",
                 flush=True,
             )
     return rows
@@ -226,7 +238,8 @@ def _stamp_key(key: str) -> str:
 def _split(rows: list[dict[str, Any]]) -> list[Clip]:
     """Choose the 200 test clips by hash, at most one clip of a group, and leave their groups' fate clear.
 
-    First, what samples/ holds and every held-out Tux Paint sound leave training; those with a caption enter the test. Then
+    First, what samples/ holds and every held-out Tux Paint sound leave training; those with a caption
+    enter the test. Then
     whole groups are drawn by the hash of their name until 120 test captions occur nowhere in training,
     then single clips of groups with at least three takes until there are 200.
     """
@@ -236,7 +249,12 @@ def _split(rows: list[dict[str, Any]]) -> list[Clip]:
     for row in rows:
         if row["package"] == STAMPS and held_out(_stamp_key(row["key"])):
             part[row["key"]] = "held-out"
-            if not row["excluded"] and row["caption"] and "_desc" not in row["key"] and "/symbols/" not in row["key"]:
+            if (
+                not row["excluded"]
+                and row["caption"]
+                and "_desc" not in row["key"]
+                and "/symbols/" not in row["key"]
+            ):
                 part[row["key"]] = "test"
         elif row["excluded"]:
             part[row["key"]] = "held-out"

@@ -1,4 +1,4 @@
-"""The starter's sound tower in torch: a small residual network on log-mel windows, then into the text space."""
+"""The starter's sound tower in torch: a residual network on log-mel windows, then into the text space."""
 
 from __future__ import annotations
 
@@ -71,6 +71,9 @@ class TextPlace(nn.Module):
         self.first = nn.Linear(FEATURES + DIM, hidden)
         self.second = nn.Linear(hidden, DIM)
 
+    class_vectors: torch.Tensor
+    alpha: torch.Tensor
+
     def conse(self, logits: torch.Tensor) -> torch.Tensor:
         """Unit rows (n, 384): the ten likeliest classes' vectors, weighted by score."""
         scores = torch.sigmoid(logits)
@@ -101,15 +104,16 @@ class StarterAudioModule(nn.Module):
 
 
 def folded(tagger: Tagger) -> dict[str, torch.Tensor]:
-    """The tagger's weights with every batch norm folded into the convolution before it, for `batch_norm=False`."""
+    """The tagger's weights for `batch_norm=False`, each norm folded into the convolution before it."""
     state: dict[str, torch.Tensor] = {}
     for name, module in tagger.named_modules():
-        if isinstance(module, nn.Sequential) and len(module) == 2 and isinstance(module[1], nn.BatchNorm2d):
-            conv, norm = module[0], module[1]
-            assert isinstance(conv, nn.Conv2d) and norm.running_mean is not None and norm.running_var is not None
-            gain = norm.weight / torch.sqrt(norm.running_var + norm.eps)
+        parts = list(module.children()) if isinstance(module, nn.Sequential) else []
+        if len(parts) == 2 and isinstance(parts[0], nn.Conv2d) and isinstance(parts[1], nn.BatchNorm2d):
+            conv, norm = parts
+            mean, variance = norm.get_buffer("running_mean"), norm.get_buffer("running_var")
+            gain = norm.weight / torch.sqrt(variance + norm.eps)
             state[f"{name}.0.weight"] = conv.weight * gain[:, None, None, None]
-            state[f"{name}.0.bias"] = norm.bias - norm.running_mean * gain
+            state[f"{name}.0.bias"] = norm.bias - mean * gain
         elif isinstance(module, nn.Linear):
             state[f"{name}.weight"], state[f"{name}.bias"] = module.weight, module.bias
     return {name: tensor.detach().clone() for name, tensor in state.items()}
