@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from recipes import image_features
 from recipes.captions import comparable, wordings
 from recipes.pictures import SOURCES, STAMPS, Picture, Source
-from recipes.split import validation
+from recipes.split import sampled, validation
 from recipes.text_teacher import embed_texts
 
 MODE = "squash"
@@ -92,7 +92,11 @@ def gather(permissive_only: bool, validating: bool) -> Labelled:
     captions = {comparable(p.captions[0]) for pictures, _, _ in tests for p in pictures}
     looks = _averages(np.concatenate([rows.places for _, rows, _ in tests]))
 
+    shipped = sampled()
+
     def keep(picture: Picture) -> bool:
+        if picture.source == STAMPS and picture.key in shipped:
+            return False
         if picture.held_out or (validating and picture.source == STAMPS and is_validation(picture)):
             return False
         return not any(comparable(c) in captions for c in picture.captions)

@@ -27,3 +27,10 @@ def validation(key: str) -> bool:
 
 def _hash(key: str) -> int:
     return int(blake2b(key.encode(), digest_size=8).hexdigest(), 16)
+
+
+def sampled() -> frozenset[str]:
+    """Keys of the stamps that samples/ is made of: shown to users as new to the model, so never trained on."""
+    listed = Path(__file__).with_name("samples_exclude.txt").read_text(encoding="utf-8").splitlines()
+    paths = (line.split()[1] for line in listed if line.startswith("tuxpaint-stamps-default "))
+    return frozenset(path.partition("/stamps/")[2].rpartition(".")[0] for path in paths)
