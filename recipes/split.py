@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from hashlib import blake2b
+from pathlib import Path
 
 HELD_OUT_TENTHS = 3
 VALIDATION_FIFTHS = 2
