@@ -30,8 +30,11 @@ ALL_EXTENSIONS = (
 
 VIDEO_CODECS = {".webm": "libvpx-vp9", ".avi": "mpeg4"}
 """What `write_video` encodes with where nothing is asked; all others take H.264."""
-SOUND_CODECS = {".mp3": "libmp3lame", ".opus": "libopus", ".webm": "libopus", ".avi": "libmp3lame"}
-"""What sounds and sound tracks are encoded with through PyAV; all others take AAC."""
+SOUND_CODECS = {".mp3": "libmp3lame", ".opus": "libopus", ".webm": "libopus", ".avi": "pcm_s16le"}
+"""What sounds and sound tracks are encoded with through PyAV; all others take AAC.
+
+An avi cannot say that MP3 begins 25 ms early, and would show its first picture for a frame too long.
+"""
 
 PASSAGES = (
     "The red fox crossed the frozen lake before sunrise. Nobody in the village heard it pass.",
@@ -207,17 +210,18 @@ def _codec_rate(suffix: str, rate: int) -> int:
 def _mux(container: Any, frames: Iterable[Any], stream: Any, sound: list[Any]) -> None:
     import av
 
-    for packet in sound:
-        container.mux(packet)
+    due = 0
     for seconds, image in frames:
+        while due < len(sound) and sound[due].pts * sound[due].time_base < seconds:
+            container.mux(sound[due])
+            due += 1
         frame = av.VideoFrame.from_image(image)
         frame.time_base = stream.codec_context.time_base
         frame.pts = round(seconds / frame.time_base)
         for packet in stream.encode(frame):
             container.mux(packet)
-    if stream is not None:
-        for packet in stream.encode(None):
-            container.mux(packet)
+    for packet in [*(stream.encode(None) if stream is not None else []), *sound[due:]]:
+        container.mux(packet)
 
 
 def write_text(path: Path, text: str | None = None, encoding: str = "utf-8") -> Path:

@@ -239,9 +239,11 @@ def _pillow_errors() -> Iterator[None]:
         if isinstance(error, EOFError) or "truncated" in str(error):
             raise ReadError("the picture is truncated") from error
         raise ReadError(f"the picture is damaged: {_plain(error)}") from error
-    except (SyntaxError, ValueError, TypeError, KeyError, IndexError, OverflowError) as error:
+    except (SyntaxError, ValueError) as error:
         raise ReadError(f"the picture is damaged: {_plain(error)}") from error
-    except (struct.error, zlib.error, ZeroDivisionError, AttributeError, RuntimeError) as error:
+    except (ArithmeticError, AttributeError, LookupError, RuntimeError, TypeError) as error:
+        raise ReadError("the picture is damaged") from error
+    except (struct.error, zlib.error) as error:
         raise ReadError("the picture is damaged") from error
 
 

@@ -26,6 +26,7 @@ _CONTROLS = re.compile(r"[\x00-\x08\x0e-\x1a\x1c-\x1f]")
 _PARAGRAPH_END = re.compile(r"\n[ \t]*\n\s*")
 # After . ! ? and their like, quotes and brackets included, when a space follows; at once after CJK ones.
 _SENTENCE_END = re.compile(r"(?:[.!?…]+[\"'”’)\]]*(?=\s)|[。！？]+[」』”’）]*)\s*")
+_CLOSING = ".!?…。！？\"'”’」』"
 _LINE_END = re.compile(r"\n\s*")
 _WORD_END = re.compile(r"\s+")
 
@@ -33,7 +34,7 @@ _WORD_END = re.compile(r"\s+")
 class TextReader:
     """txt and md: one segment for each passage, of at most `options.passage_chars` characters.
 
-    A paragraph is a passage; a heading or other short paragraph goes with the one that follows. Longer
+    A paragraph is a passage; a heading (short, no full stop at its end) goes with what follows. Longer
     ones are cut after sentences, what is still too long after lines, then between words. Encodings:
     what a byte order mark says, else UTF-8, else UTF-16 by its zeros, else Windows-1252.
 
@@ -114,8 +115,9 @@ def passages(text: str, most: int) -> Iterator[tuple[int, int]]:
     """
     begin = end = 0  # the passage being gathered; empty while end == begin
     for first, last in _pieces(text, 0, len(text), _PARAGRAPH_END):
-        if begin < end and end - begin < most // 8 and last - begin <= most:
-            end = last  # a heading, or a line standing alone
+        heading = 0 < end - begin < most // 8 and text[end - 1] not in _CLOSING
+        if heading and last - begin <= most:
+            end = last
             continue
         if begin < end:
             yield from _fit(text, begin, end, most)

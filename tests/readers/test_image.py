@@ -238,7 +238,7 @@ def test_an_animation_is_a_video(extension: str, tmp_path: Path) -> None:
     segments = list(read(path))
     assert [segment.modality for segment in segments] == ["video"] * 3
     times = [(segment.start, segment.end) for segment in segments]
-    assert np.allclose(times, [(0, 0.8), (0.8, 2.0), (2.0, 2.5)])
+    assert times == [pytest.approx(pair) for pair in ((0, 0.8), (0.8, 2.0), (2.0, 2.5))]
     for segment, scene in zip(segments, scenes, strict=True):
         assert isinstance(segment.content, Clip)
         assert error(segment.content.frames[0], scene) < 4
