@@ -21,6 +21,8 @@ FILES_PER_WORKER = 8
 """Another worker starts when this many files wait for each one there is: one costs half a second."""
 LONG_WAIT = 1.0
 """Seconds. Another one starts as well when a file has waited this long."""
+CHECK_SECONDS = 0.25
+"""How often the workers are looked after while events come without a pause."""
 START_SECONDS = 120.0
 """A worker that is not ready by then never will be."""
 START_ATTEMPTS = 3
@@ -51,6 +53,7 @@ class DecodePool:
         self._idle = 0
         self._closed = False
         self._failure: BaseException | None = None
+        self._next_check = 0.0
         self._setup = b""
         first = _Worker(self)
         self._workers.append(first)
@@ -84,8 +87,10 @@ class DecodePool:
     def get(self, timeout: float) -> Event | None:
         """The next event, or None after `timeout` seconds. Raises MultimodalError when no worker starts."""
         event: Event | None = self._events.get(timeout)
-        if event is None:
-            self._check()
+        now = time.monotonic()
+        if event is None or now >= self._next_check:
+            self._next_check = now + CHECK_SECONDS
+            self._check(now)
         return event
 
     def close(self) -> None:
@@ -99,15 +104,16 @@ class DecodePool:
         for worker in self._workers:
             worker.finish()
 
-    def _check(self) -> None:
+    def _check(self, now: float) -> None:
         if self._failure is not None:
             raise self._failure
-        now = time.monotonic()
         for worker in self._workers:
             worker.end_if_hung(now)
         with self._lock:
             waiting = self._tasks[0][2] if self._tasks and not self._idle else now
-        if now - waiting > LONG_WAIT:
+        # While one is still starting, another would only slow it down.
+        since = max(waiting, *(worker.ready_since or now for worker in self._workers))
+        if now - since > LONG_WAIT:
             self._grow()
 
     def _grow(self) -> None:
@@ -155,7 +161,7 @@ class _Worker:
         self._thread = threading.Thread(target=self._run, name="decode", daemon=True)
         self._process: subprocess.Popen[bytes] | None = None
         self._said = Tail()
-        self._ready = False
+        self.ready_since: float | None = None  # monotonic
         self._hung = False
         self._deadline: float | None = None  # monotonic; None while nothing is awaited from the process
 
@@ -168,7 +174,7 @@ class _Worker:
             if self._pool._closed:
                 raise _Closed
             self._process = launch()
-        self._ready = self._hung = False
+        self.ready_since, self._hung = None, False
         self._said = Tail(self._process.stderr)
 
     def kill(self) -> None:
@@ -215,7 +221,7 @@ class _Worker:
         reason = ""
         for _ in range(START_ATTEMPTS):
             try:
-                if not self._ready:
+                if self.ready_since is None:
                     self._set_up()
                 send(self._stdin, Task(path))
                 message, _ = self._receive(START_SECONDS)
@@ -237,7 +243,7 @@ class _Worker:
         assert isinstance(message, Ready)
         if message.problem is not None:
             raise MultimodalError(f"A decode worker cannot load what prepares the files: {message.problem}.")
-        self._ready = True
+        self.ready_since = time.monotonic()
 
     @property
     def _stdin(self) -> Any:
@@ -254,7 +260,7 @@ class _Worker:
 
     def _bury(self) -> str:
         """End the process if it has not ended, and say what it died of."""
-        process, self._process, self._ready = self._process, None, False
+        process, self._process, self.ready_since = self._process, None, None
         if process is None:
             return ""
         try:

@@ -5,6 +5,8 @@ from __future__ import annotations
 import itertools
 import subprocess
 import sys
+import threading
+import time
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -13,7 +15,7 @@ import pytest
 
 import multimodal
 from multimodal.encoder import Encoder
-from multimodal.pipeline import EncodedFile, Progress, Row, encode_files
+from multimodal.pipeline import EncodedFile, Progress, Row, encode_files, pool
 from multimodal.pipeline.encode import default_workers, setup_for
 from multimodal.pipeline.pool import DecodePool
 from multimodal.pipeline.wire import Limits
@@ -155,8 +157,6 @@ def test_paths_are_taken_as_the_work_goes_on(script: Script) -> None:
 
 
 def test_the_thread_that_iterates_takes_the_paths(folder: Path) -> None:
-    import threading
-
     threads = set()
 
     def paths() -> Iterator[Path]:
@@ -185,8 +185,6 @@ def test_a_waiting_producer_does_not_fill_the_memory(
     paths = [script("first", "red"), script("endless", f"log {log}", "big 100")]
     files = encode_files(paths, heavy_space, workers=1)
     assert next(files).path == paths[0]
-    import time
-
     time.sleep(2)
     made = len(log.read_text().splitlines())
     assert 4 <= made <= 14
@@ -194,7 +192,11 @@ def test_a_waiting_producer_does_not_fill_the_memory(
     assert len(log.read_text().splitlines()) == 100
 
 
-def test_workers_start_as_the_files_call_for_them(script: Script, tmp_path: Path) -> None:
+def test_workers_start_as_the_files_call_for_them(
+    script: Script, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(pool, "LONG_WAIT", 60.0)
+
     def processes(count: int) -> int:
         log = tmp_path / f"pids{count}"
         paths = [script(f"{count}-{n}", f"pid {log}", "nap 0.01", "red") for n in range(count)]
@@ -279,15 +281,15 @@ def test_rows_are_plain_values() -> None:
 
 
 def test_a_pool_alone_decodes(folder: Path) -> None:
-    pool = DecodePool(lambda: setup_for(fake_space(), Limits()), 1, Limits())
+    decode = DecodePool(lambda: setup_for(fake_space(), Limits()), 1, Limits())
     try:
-        pool.submit(7, folder / "good.jpg")
+        decode.submit(7, folder / "good.jpg")
         events = []
         while len(events) < 2:
-            event = pool.get(1)
+            event = decode.get(1)
             events += [event] if event else []
     finally:
-        pool.close()
+        decode.close()
     assert [event.task for event in events] == [7, 7]
     assert events[0].message.prepared.shape == (32, 32, 3)
     assert events[1].message.outcome == "read"

@@ -15,6 +15,7 @@ import pytest
 from multimodal import readers
 from multimodal.errors import MultimodalError, SpaceError
 from multimodal.pipeline import EncodedFile, Limits, encode_files
+from multimodal.pipeline import pool as pool_module
 from multimodal.pipeline.encode import setup_for
 from multimodal.pipeline.pool import DecodePool
 from multimodal.pipeline.wire import Ended, Setup
@@ -26,7 +27,7 @@ from tests.pipeline.conftest import Script, gone, pids
 
 pytestmark = pytest.mark.skipif(sys.platform == "win32", reason="signals of POSIX")
 
-QUICK = Limits(seconds_without_progress=2.0)
+QUICK = Limits(seconds_without_progress=3.0)
 
 
 def run(paths: list[Path], workers: int = 1, limits: Limits = QUICK) -> dict[str, EncodedFile]:
@@ -44,7 +45,7 @@ def run(paths: list[Path], workers: int = 1, limits: Limits = QUICK) -> dict[str
         ("exit 3", "the decoder quit (exit code 3)"),
         ("exit 0", "the decoder quit (exit code 0)"),
         ("quit 4", "the decoder quit (exit code 4)"),
-        ("hang", "the decoder gave nothing for 2 s"),
+        ("hang", "the decoder gave nothing for 3 s"),
         ("fail the index is lost", "the index is lost"),
         ("oops odd", "the file cannot be decoded: RuntimeError: odd"),
         ("lose", "the file cannot be read: no such file or directory"),
@@ -128,6 +129,16 @@ def test_what_a_decoder_prints_breaks_nothing(script: Script) -> None:
     )
     assert len(files["chatty"].rows) == 2
     assert files["last words"].reason == "the decoder quit (exit code 1): giving up"
+
+
+def test_a_hang_is_noticed_while_other_workers_are_busy(
+    script: Script, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(pool_module, "FILES_PER_WORKER", 1)
+    paths = [script("hung", "red", "hang"), script("busy", *["nap 0.05", "red"] * 200), script("more", "red")]
+    limits = Limits(seconds_without_progress=2.0)
+    files = [file.path.name for file in encode_files(paths, fake_space(), workers=2, limits=limits)]
+    assert files.index("hung") < files.index("busy")
 
 
 def test_slow_is_not_hung(script: Script) -> None:
