@@ -154,6 +154,12 @@ def test_variable_frame_rate_times_are_right(extension: str, tmp_path: Path) -> 
     assert seen > 3 * times[-1] / 1.5
 
 
+def test_an_impossible_time_stamp_asks_for_no_more_segments(tmp_path: Path) -> None:
+    times = [0.0, 0.04, 0.08, 2_000_000.0, 2_000_000.04]
+    path = media.write_frames(tmp_path / "x.mkv", [(time, media.picture(1)) for time in times])
+    assert edges(shots(path))[-1] < 700
+
+
 @pytest.mark.parametrize(("degrees", "size"), [(90, (240, 320)), (180, (320, 240)), (-90, (240, 320))])
 def test_rotation_is_obeyed(degrees: int, size: tuple[int, int], tmp_path: Path) -> None:
     path = media.write_video(tmp_path / "x.mp4", [media.picture(2)], rotation=degrees)
