@@ -6,8 +6,20 @@ BIN := .venv/bin
 
 .PHONY: demo test test-slow lint bench clean
 
+# one search of the demo, as it would be typed in samples/
+define search
+	@echo; echo '$$ multimodal search $(1)'; cd samples && ../$(BIN)/multimodal search $(1)
+endef
+
 demo: .venv/.ready
-	@$(BIN)/python samples/demo.py
+	@echo; echo '$$ multimodal index samples'; $(BIN)/multimodal index samples
+	$(call search,"a cup of coffee" -k 4)
+	$(call search,"a rocket on the launch pad" --in video -k 2)
+	$(call search,"thunder and rain" --in audio -k 3)
+	$(call search,pictures/rooster.png --in audio -k 3)
+	$(call search,sounds/drum-kit.ogg --in image -k 3)
+	$(call search,pictures/honey-bee.jpg --in text -k 2)
+	@echo; echo "These were samples. Your own: $(BIN)/multimodal index FOLDER, then search from inside it."
 
 test: .venv/.ready-test lint
 	@echo "== Tests (a few minutes)"

@@ -87,7 +87,7 @@ class Space(Mapping[Modality, Encoder]):
         contents: dict[Modality, list[tuple[int, Content]]] = {}
         for position, item in enumerate(given):
             if isinstance(item, Path):
-                rows[position] = self._embed_file(item)
+                rows[position] = self.embed_file(item)[1]
             else:
                 modality, content = modality_of(item)
                 contents.setdefault(modality, []).append((position, content))
@@ -97,8 +97,11 @@ class Space(Mapping[Modality, Encoder]):
                 rows[position] = row
         return np.stack(rows) if rows else np.zeros((0, self.dim), np.float32)  # type: ignore[arg-type]
 
-    def _embed_file(self, path: Path) -> NDArray[np.float32]:
-        """Streamed in small groups: a long video is never held whole."""
+    def embed_file(self, path: str | Path) -> tuple[Modality, NDArray[np.float32]]:
+        """What a file mostly is, and the unit mean (dim,) of its segments of that modality.
+
+        Streamed in small groups: a long video is never held whole. Raises ReadError, NoEncoder.
+        """
         total, modality = np.zeros(self.dim, np.float64), None
         for group in grouped(self.read(path), 8):
             modality = modality or group[0].modality
@@ -108,7 +111,7 @@ class Space(Mapping[Modality, Encoder]):
                 break
         if modality is None:
             raise ReadError(f"{path} holds nothing to embed")
-        return unit(total)
+        return modality, unit(total)
 
     def similarity(self, a: Item | Sequence[Item], b: Item | Sequence[Item]) -> NDArray[np.float32]:
         """Cosines (n, m) of every item of `a` with every item of `b`, in [-1, 1]."""

@@ -7,6 +7,13 @@ import stat
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from pathspec import GitIgnoreSpec
+
+IGNORE = ".multimodalignore"
+"""A file in the root of an indexed folder: patterns, as of .gitignore, of what is not to be indexed."""
 from typing import NamedTuple
 
 JUNK = frozenset(
@@ -50,10 +57,11 @@ class Walk:
 def walk(root: Path, prefix: str = "", leave_out: Path | None = None) -> Walk:
     """List what lies at `root/prefix`, a folder or one file.
 
-    Hidden files and folders, names in JUNK and the folder `leave_out` are passed over in silence. A
-    link to a file counts as that file; a link to a folder is not followed, which ends every loop.
+    Hidden files and folders, names in JUNK, what the root's IGNORE file names and the folder
+    `leave_out` are passed over in silence. A link to a file counts as that file; a link to a folder is not followed, which ends every loop.
     """
     found = Walk()
+    ignored = _ignored(root)
     start = root / prefix if prefix else root
     if not start.is_dir():
         found.files.append(_file(prefix, start.stat()))
@@ -67,12 +75,26 @@ def walk(root: Path, prefix: str = "", leave_out: Path | None = None) -> Walk:
         except OSError as error:
             found.closed.append(Passed(folder, f"the folder cannot be listed: {said(error)}"))
             continue
-        waiting += reversed(list(_listed(entries, folder, found, leave_out)))
+        waiting += reversed(list(_listed(entries, folder, found, leave_out, ignored)))
     return found
 
 
+def _ignored(root: Path) -> GitIgnoreSpec | None:
+    try:
+        lines = (root / IGNORE).read_text(encoding="utf-8-sig").splitlines()
+    except (OSError, ValueError):  # there is none, or it is no text
+        return None
+    from pathspec import GitIgnoreSpec
+
+    return GitIgnoreSpec.from_lines(lines)
+
+
 def _listed(
-    entries: list[os.DirEntry[str]], folder: str, found: Walk, leave_out: Path | None
+    entries: list[os.DirEntry[str]],
+    folder: str,
+    found: Walk,
+    leave_out: Path | None,
+    ignored: GitIgnoreSpec | None,
 ) -> Iterator[str]:
     """Put the files into `found`; yield the folders."""
     for entry in entries:
@@ -80,7 +102,10 @@ def _listed(
             continue
         path = f"{folder}/{entry.name}" if folder else entry.name
         try:
-            if entry.is_dir(follow_symlinks=False):
+            is_folder = entry.is_dir(follow_symlinks=False)
+            if ignored is not None and ignored.match_file(f"{path}/" if is_folder else path):
+                continue
+            if is_folder:
                 if leave_out is None or Path(entry.path) != leave_out:
                     yield path
                 continue

@@ -9,9 +9,8 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from multimodal.errors import ReadError
 from multimodal.library.vectors import HALF, Kernel, Matrix
-from multimodal.space import Item, Space, grouped, modality_of
+from multimodal.space import Item, Space, modality_of
 from multimodal.types import Modality
 
 SAMPLE = 4096
@@ -50,23 +49,9 @@ def embed_query(space: Space, query: Item) -> Query:
     Raises QueryError (an empty text, an object of no known kind), ReadError, NoEncoder.
     """
     if isinstance(query, Path):
-        return _embed_file(space, query)
+        return Query(*space.embed_file(query))
     modality, _ = modality_of(query)
     return Query(modality, space.embed(query)[0])
-
-
-def _embed_file(space: Space, path: Path) -> Query:
-    modality: Modality | None = None
-    total = np.zeros(space.dim, np.float64)
-    for group in grouped(space.read(path), 8):
-        modality = modality or group[0].modality
-        wanted = [segment for segment in group if segment.modality == modality]
-        total += space.embed(wanted).sum(axis=0)
-        if len(wanted) < len(group):  # the sound track begins
-            break
-    if modality is None:
-        raise ReadError(f"{path} holds nothing to embed")
-    return mean_query(modality, total[None])
 
 
 def mean_query(modality: Modality, rows: NDArray[np.floating]) -> Query:

@@ -52,12 +52,13 @@ def reader_for(path: Path) -> Reader:
     named = EXTENSIONS.get(path.suffix.lower())
     if kind == "text" and named is not None and named.modality == "text":
         return named  # what plain text means (words, cues) its extension says
-    if kind in _BY_KIND and (kind != "text" or named is None):
+    if kind in _BY_KIND and (kind != "text" or not path.suffix):
         if kind == "tiff" and path.suffix.lower() in _RAW_EXTENSIONS:
             raise UnsupportedFile(f"no reader takes camera raw files ({path.suffix.lower()})")
         return _BY_KIND[kind]
     if named is None:
-        raise UnsupportedFile(f"no reader takes {kind or _called(path)}")
+        told = kind if kind != "text" else None  # text of another name is a program, a table, a log
+        raise UnsupportedFile(f"no reader takes {told or _called(path)}")
     if kind is not None:
         raise ReadError(f"not {named.noun}: its content looks like {kind}")
     return named

@@ -360,3 +360,11 @@ def test_missing_path_raises(library: Library, tmp_path: Path):
     with pytest.raises(NoMediaFile, match="nowhere"):
         library.add(tmp_path / "nowhere")
     assert not library.path.exists()
+
+
+def test_what_the_ignore_file_names_is_passed_over_and_goes(library: Library, photos: Path):
+    library.add(photos)
+    (photos / ".multimodalignore").write_text("# not these\nsub/\nb*.txt\n!boat.txt\n", encoding="utf-8")
+    (photos / "bear.txt").write_text("bear in the woods")
+    assert counts(library.add(photos)) == {"unchanged": 4, "removed": 2}
+    assert names(library) == ["apple.txt", "boat.txt", "cat.txt", "dog.txt"]
