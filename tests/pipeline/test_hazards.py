@@ -135,8 +135,12 @@ def test_a_hang_is_noticed_while_other_workers_are_busy(
     script: Script, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(pool_module, "FILES_PER_WORKER", 1)
-    paths = [script("hung", "red", "hang"), script("busy", *["nap 0.05", "red"] * 200), script("more", "red")]
-    limits = Limits(seconds_without_progress=2.0)
+    paths = [
+        script("hung", "red", "hang"),
+        script("busy", *["nap 0.002", "red"] * 4000),
+        script("more", "red"),
+    ]
+    limits = Limits(seconds_without_progress=2.0)  # the busy one takes 8 s and more
     files = [file.path.name for file in encode_files(paths, fake_space(), workers=2, limits=limits)]
     assert files.index("hung") < files.index("busy")
 
