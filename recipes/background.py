@@ -51,7 +51,7 @@ def sounds(seed: int = 0) -> list[tuple[str, Audio]]:
     found = []
     for clip in chosen[:ITEMS]:
         stretch = samples[clip.start : clip.start + min(clip.length, SOUND_SECONDS * RATE)]
-        found.append((clip.caption or "", Audio(stretch.astype(np.float32) / 32768, RATE)))
+        found.append((clip.caption or "", Audio(stretch.astype(np.float32) / np.float32(32768), RATE)))
     return found
 
 

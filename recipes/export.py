@@ -60,7 +60,7 @@ def _traced(module: nn.Module, example: Tensor, input_name: str) -> bytes:
         torch.onnx.export(
             module,
             (example,),
-            out,  # type: ignore[arg-type]
+            out,
             dynamo=False,
             opset_version=OPSET,
             do_constant_folding=False,

@@ -92,7 +92,8 @@ def characters() -> Iterator[tuple[str, tuple[str, ...]]]:
     """Each character with its captions."""
     for letter in string.ascii_letters:
         case = "capital" if letter.isupper() else "small"
-        yield letter, (f"a drawing of the letter {letter}", f"a {case} letter {letter}", f"{letter}, a letter")
+        said = f"a drawing of the letter {letter}"
+        yield letter, (said, f"a {case} letter {letter}", f"{letter}, a letter")
     for number, word in enumerate(_NUMBERS):
         yield str(number), (f"the digit {number}", f"the number {number}", f"the number {word}, {number}")
     for letters, accent in _ACCENTS.items():

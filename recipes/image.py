@@ -21,9 +21,11 @@ from recipes import image_data, image_features
 from recipes.config import STARTER, write_section
 from recipes.export import difference, export
 from recipes.image_train import Settings, embed, train
-from recipes.measures import ranks, recall
+from recipes.measures import fit_logit_scale, ranks, recall
 
 AGREE = 1e-3
+LOGIT_SCALE = 20.0
+"""What `--validate` found for choices among ten captions; written to config.json."""
 
 
 def measure(module: StarterImageModule, keep=image_data.is_validation) -> str:  # type: ignore[no-untyped-def]
@@ -38,6 +40,7 @@ def measure(module: StarterImageModule, keep=image_data.is_validation) -> str:  
             better = ranks(table)
             numbers = "/".join(f"{recall(better, k):.3f}" for k in (1, 5, 10))
             parts.append(f"{name} {int(some.sum())} {way} {numbers}")
+        parts.append(f"logit scale {fit_logit_scale(scores.T):.1f}")
     return "; ".join(parts)
 
 
@@ -60,6 +63,7 @@ def write(module: StarterImageModule, folder: Path) -> None:
         }
         section = {"graph": "image.onnx", "weights": "image.safetensors", "feature_dim": 384}
         write_section("image", {**section, "preprocess": preprocess})
+        write_section("logit_scale", LOGIT_SCALE)
 
 
 def main() -> None:

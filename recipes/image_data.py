@@ -21,7 +21,7 @@ SHARE = {
     STAMPS: 0.22, "openclipart": 0.22, "art4apps": 0.08, "gcompris": 0.06, "fluent-emoji-3d": 0.06,
     "fluent-emoji-flat": 0.05, "noto": 0.05, "twemoji": 0.05, "emojione": 0.04, "fxemoji": 0.015,
     "streamline-emojis": 0.03, "openmoji": 0.05, "streamline-ultimate-color": 0.02,
-    "streamline-freehand-color": 0.02, "icon-park": 0.02, "game-icons": 0.02, "glyphs": 0.05,
+    "streamline-freehand-color": 0.02, "glyphs": 0.05,
 }  # fmt: skip
 """Share of each source in a batch, before sources left out are made up for by the others."""
 

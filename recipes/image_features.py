@@ -30,8 +30,8 @@ BATCH = 8
 Half: TypeAlias = NDArray[np.float16]
 VARIANTS = {
     STAMPS: 8, "openclipart": 1, "fluent-emoji-3d": 2, "gcompris": 4, "wallpapers": 16,
-    "fluent-emoji-flat": 1, "noto": 1, "twemoji": 1, "emojione": 1, "fxemoji": 1, "streamline-emojis": 1, "openmoji": 1,
-    "streamline-ultimate-color": 1, "streamline-freehand-color": 1, "icon-park": 1, "game-icons": 1,
+    "fluent-emoji-flat": 1, "noto": 1, "twemoji": 1, "emojione": 1, "fxemoji": 1, "openmoji": 1,
+    "streamline-emojis": 1, "streamline-ultimate-color": 1, "streamline-freehand-color": 1,
     "glyphs": 1, "art4apps": 3, "samples": 24,
 }  # fmt: skip
 """Rows a picture of each source; row 0 is the picture as it is, but for single-row sources."""
@@ -97,7 +97,8 @@ def augment(picture: Image.Image, rng: random.Random) -> Image.Image:
         left, top = rng.uniform(0, 1 - keep_w) * width, rng.uniform(0, 1 - keep_h) * height
         picture = picture.crop((int(left), int(top), int(left + keep_w * width), int(top + keep_h * height)))
     elif rng.random() < 0.5:
-        picture = ImageOps.expand(picture, int(max(picture.size) * rng.uniform(0.05, 0.25)), (255, 255, 255, 0))
+        border = int(max(picture.size) * rng.uniform(0.05, 0.25))
+        picture = ImageOps.expand(picture, border, (255, 255, 255, 0))
     plain = rng.random() < 0.6
     colour = (255, 255, 255) if plain else tuple(rng.randrange(90, 256) for _ in range(3))
     flat = flatten(picture, colour)  # type: ignore[arg-type]
@@ -152,7 +153,7 @@ class Runner:
     """The frozen backbone in OpenVINO, float32, on `threads` threads."""
 
     def __init__(self, threads: int = 1) -> None:
-        import openvino
+        import openvino  # type: ignore[import-untyped]
 
         class Pixels(torch.nn.Module):
             def __init__(self, backbone: Backbone) -> None:

@@ -5,54 +5,20 @@ A picture is described, not copied: `Picture.open()` renders it when its feature
 
 from __future__ import annotations
 
-import io
-import json
 import re
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-from functools import lru_cache, partial
+from functools import partial
 from pathlib import Path
 from xml.etree import ElementTree
 
-from PIL import Image
-
 from recipes import glyphs, qt_resources
-from recipes.fetch import apt, npm, wheel
+from recipes.emoji import fluent_3d, iconify
+from recipes.fetch import apt, wheel
+from recipes.picture import Picture, as_it_is, tidy
 from recipes.split import held_out
 
-RENDER = 320
-"""Pixels of the longer side of rendered drawings: above the 260 the tower looks at."""
-MAX_PIXELS = 40_000_000
-LARGEST_SVG = 4_000_000
 STAMPS = "tuxpaint-stamps"
-
-
-@dataclass(frozen=True)
-class Picture:
-    """One picture and what is said about it.
-
-    `captions` come best first; empty for an unlabelled photo. `held_out` marks stamps that no training
-    may see, `drawn` is False for those that exist as SVG alone, which the tests leave out.
-    """
-
-    source: str
-    key: str
-    captions: tuple[str, ...]
-    read: Callable[[], bytes]
-    held_out: bool = False
-    drawn: bool = True
-
-    def open(self) -> Image.Image:
-        """The picture as RGBA, its longer side at most 640 pixels (RENDER for drawings)."""
-        data = self.read()
-        if data.lstrip()[:1] == b"<":
-            data = _render(data)
-        picture = Image.open(io.BytesIO(data))
-        if picture.width * picture.height > MAX_PIXELS:
-            picture.draft("RGB", (2000, 2000))
-        picture = picture.convert("RGBA")
-        picture.thumbnail((640, 640), Image.Resampling.BICUBIC)
-        return picture
 
 
 @dataclass(frozen=True)
@@ -65,15 +31,6 @@ class Source:
     licence: str
     permissive: bool
     pictures: Callable[[], Iterator[Picture]]
-
-
-def _render(svg: bytes) -> bytes:
-    import resvg_py
-
-    if len(svg) > LARGEST_SVG:
-        raise ValueError(f"a drawing of {len(svg)} bytes")
-    text = svg.decode("utf-8", errors="replace")
-    return bytes(resvg_py.svg_to_bytes(svg_string=text, width=RENDER, skip_system_fonts=True))
 
 
 def stamp_root() -> Path:
@@ -143,83 +100,6 @@ _EMPTY_WORDS = {
 }  # fmt: skip
 
 
-_FILE_WORDS = re.compile(r"\b(architetto|francesco|rollandin|archite|svg|clip ?art|icon|\d+)\b", re.I)
-
-
-def tidy(text: str) -> str:
-    """A file or metadata title as words: `Blue_truck-02` becomes `blue truck`."""
-    text = re.sub(r"\([^)]*\)", " ", text)
-    text = re.sub(r"[_/|\-]+", " ", text)
-    text = _FILE_WORDS.sub(" ", text)
-    text = re.sub(r"(?<=[a-z])\d+\b|[^\w\s',&]", " ", text)
-    return " ".join(text.lower().split()).strip(" ,'")
-
-
-@lru_cache(maxsize=1)
-def _emoji_words() -> tuple[dict[str, tuple[str, ...]], dict[str, tuple[str, ...]]]:
-    """CLDR names and keywords of every emoji, by code points (no selectors) and by joined letters."""
-    by_code: dict[str, tuple[str, ...]] = {}
-    by_letters: dict[str, tuple[str, ...]] = {}
-    data = json.loads((npm("emojibase-data") / "package/en/data.json").read_text(encoding="utf-8"))
-    for entry in data:
-        captions = _emoji_captions(entry["label"], entry.get("tags", []))
-        by_code[re.sub(r"-FE0F|-200D", "", entry["hexcode"]).lower()] = captions
-        by_letters[_letters(entry["label"])] = captions
-    return by_code, by_letters
-
-
-def _letters(label: str) -> str:
-    """`Man: bald` and `man-bald` and `manbald`, the sets' ways to write a name, as one."""
-    return re.sub(r"[^a-z0-9]", "", label.lower().replace("flag-for", "flag"))
-
-
-def _emoji_captions(label: str, tags: list[str]) -> tuple[str, ...]:
-    words = [t for t in tags if t.lower() not in label.lower()]
-    found = [label.replace(":", ",")]
-    if words:
-        found.append(f"{label}, {', '.join(words[:4])}")
-        found.append(", ".join(tags[:5]))
-    return tuple(found)
-
-
-_SKIN = re.compile(r"skin-tone|-tone\d|-(light|medium|dark|medium-light|medium-dark)$")
-
-
-def iconify(name: str, named_in_full: bool = True) -> Iterator[Picture]:
-    """A set of drawings of the npm package `@iconify-json/<name>`, captioned by CLDR or its names.
-
-    Sets of emoji are captioned by CLDR; a name that CLDR lacks is taken as it is, unless the set
-    writes names as one word (`named_in_full` False).
-    """
-    folder = npm(f"@iconify-json/{name}") / "package"
-    icons = json.loads((folder / "icons.json").read_text(encoding="utf-8"))
-    words = _emoji_words()[1]
-    for slug, icon in icons["icons"].items():
-        captions = words.get(_letters(slug)) or ((tidy(slug),) if named_in_full else ())
-        if not captions or len(captions[0]) < 3 or _SKIN.search(slug):
-            continue
-        size = [icon.get(side, icons.get(side, 16)) for side in ("width", "height")]
-        box = f"{icon.get('left', 0)} {icon.get('top', 0)} {size[0]} {size[1]}"
-        svg = (
-            f'<svg xmlns="http://www.w3.org/2000/svg" xmlns:xlink="http://www.w3.org/1999/xlink" '
-            f'viewBox="{box}" width="{size[0]}" height="{size[1]}">{icon["body"]}</svg>'
-        ).encode()
-        yield Picture(name, slug, captions, partial(_same, svg))
-
-
-def _same(data: bytes) -> bytes:
-    return data
-
-
-def fluent_3d() -> Iterator[Picture]:
-    """Microsoft's Fluent emoji in three dimensions, captioned by CLDR names."""
-    by_code = _emoji_words()[0]
-    for path in sorted((npm("@lobehub/fluent-emoji-3d") / "package/assets").glob("*.webp")):
-        captions = by_code.get(re.sub(r"-fe0f|-200d", "", path.stem.lower()))
-        if captions:
-            yield Picture("fluent-emoji-3d", path.stem, captions, path.read_bytes)
-
-
 _TEACHING = (
     "categorization", "lang", "erase", "explore_monuments", "explore_world_animals", "explore_farm_animals",
     "memory", "babymatch", "babyshapes", "instruments", "algorithm", "enumerate", "solar_system",
@@ -242,7 +122,7 @@ def gcompris() -> Iterator[Picture]:
                 continue
             caption = tidy(re.sub(r"(?<=[a-z])(?=[A-Z])", " ", re.sub(r"\d+", " ", name)))
             if len(caption) > 2:
-                yield Picture("gcompris", f"{activity}/{name}", (caption,), partial(_same, data))
+                yield Picture("gcompris", f"{activity}/{name}", (caption,), partial(as_it_is, data))
 
 
 def art4apps() -> Iterator[Picture]:
@@ -312,8 +192,6 @@ SOURCES: tuple[Source, ...] = (
     _set("openmoji", "CC-BY-SA-4.0", False),
     _set("streamline-ultimate-color", "CC-BY-4.0", True),
     _set("streamline-freehand-color", "CC-BY-4.0", True),
-    _set("icon-park", "Apache-2.0", True),
-    _set("game-icons", "CC-BY-3.0", True),
     Source("gcompris", "Debian", "gcompris-qt-data", "GPL-3+ and others", False, gcompris),
     Source("art4apps", "Debian", "pysiogame", "CC-BY-SA-3.0, GPL-3+", False, art4apps),
     Source("glyphs", "Debian", ", ".join(glyphs.FONTS), "our drawings", True, characters),

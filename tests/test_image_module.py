@@ -11,6 +11,8 @@ import pytest
 
 torch = pytest.importorskip("torch")
 
+from torch import Tensor  # noqa: E402
+
 from multimodal.towers.image_module import (  # noqa: E402
     CHANNELS,
     SIZE,
@@ -28,7 +30,7 @@ WEIGHTS = STARTER / "image.safetensors"
 needs_weights = pytest.mark.skipif(not WEIGHTS.is_file(), reason="the starter's image weights are not here")
 
 
-def pictures(count: int, seed: int = 0) -> torch.Tensor:
+def pictures(count: int, seed: int = 0) -> Tensor:
     """Smooth random pictures: noise would leave every class equally unlikely."""
     rng = np.random.default_rng(seed)
     coarse = torch.from_numpy(rng.random((count, 3, 6, 6), dtype=np.float32))
@@ -120,7 +122,8 @@ class TestModule:
 class TestShipped:
     def test_torch_and_onnx_give_the_same_rows(self, shipped: StarterImageModule) -> None:
         onnxruntime = pytest.importorskip("onnxruntime")
-        session = onnxruntime.InferenceSession(str(STARTER / "image.onnx"), providers=["CPUExecutionProvider"])
+        graph = str(STARTER / "image.onnx")
+        session = onnxruntime.InferenceSession(graph, providers=["CPUExecutionProvider"])
         pixels = pictures(3)
         (given,) = session.run(None, {"pixels": pixels.numpy()})
         with torch.inference_mode():
@@ -130,7 +133,8 @@ class TestShipped:
 
     def test_onnx_rows_do_not_depend_on_the_batch(self) -> None:
         onnxruntime = pytest.importorskip("onnxruntime")
-        session = onnxruntime.InferenceSession(str(STARTER / "image.onnx"), providers=["CPUExecutionProvider"])
+        graph = str(STARTER / "image.onnx")
+        session = onnxruntime.InferenceSession(graph, providers=["CPUExecutionProvider"])
         pixels = pictures(4).numpy()
         (together,) = session.run(None, {"pixels": pixels})
         alone = np.concatenate([session.run(None, {"pixels": p[None]})[0] for p in pixels])

@@ -113,14 +113,16 @@ class Backbone(nn.Module):
         return places.flatten(2).transpose(1, 2), torch.cat(means, 1)
 
 
+CONSE_GAIN = 384**0.5  # a unit row's entries become as large as the other inputs
 STAGE_MEANS = sum(outputs for _, _, _, outputs, _ in STAGES)
 
 
 class Residual(nn.Module):
-    """What training adds to ConSE: places and stage means -> (n, dim).
+    """What training adds to ConSE: places, stage means and ConSE's own vectors -> (n, dim).
 
     `means` are standardised by fixed numbers; an attention pool with learned queries looks at the nine
-    places, which start out weighted evenly; the average stays among the inputs.
+    places, which start out weighted evenly; the average stays among the inputs. ConSE is one of them
+    so that the residual can step back where the classifier is sure.
     """
 
     mean_shift: Tensor
@@ -132,21 +134,21 @@ class Residual(nn.Module):
         self.register_buffer("mean_scale", torch.ones(STAGE_MEANS))
         self.norm = nn.LayerNorm(CHANNELS)
         self.query = nn.Linear(CHANNELS, sizes.heads)
-        self.value = nn.Linear(CHANNELS, sizes.pooled)
-        self.hidden = nn.Linear(CHANNELS + sizes.pooled + STAGE_MEANS, sizes.hidden)
+        each = sizes.pooled // sizes.heads
+        self.value = nn.Parameter(torch.randn(sizes.heads, CHANNELS, each) * CHANNELS**-0.5)
+        self.hidden = nn.Linear(CHANNELS + sizes.pooled + STAGE_MEANS + sizes.dim, sizes.hidden)
         self.out = nn.Linear(sizes.hidden, sizes.dim)
-        self.heads = sizes.heads
         self.drop = nn.Dropout(sizes.dropout)
         nn.init.zeros_(self.query.weight)
         nn.init.zeros_(self.query.bias)
 
-    def forward(self, places: Tensor, means: Tensor) -> Tensor:
+    def forward(self, places: Tensor, means: Tensor, conse: Tensor) -> Tensor:
         normed = self.norm(places)
         weights = self.query(normed).softmax(1)  # (n, 9, heads): how much each place counts
-        values = self.value(normed).unflatten(2, (self.heads, -1))  # (n, 9, heads, pooled / heads)
-        pooled = (weights[..., None] * values).sum(1).flatten(1)
+        seen = weights.transpose(1, 2) @ normed  # (n, heads, 1280)
+        pooled = (seen.transpose(0, 1) @ self.value).transpose(0, 1).flatten(1)
         means = (means - self.mean_shift) * self.mean_scale
-        x = torch.cat([normed.mean(1), pooled, means], 1)
+        x = torch.cat([normed.mean(1), pooled, means, conse * CONSE_GAIN], 1)
         return self.out(self.drop(F.gelu(self.hidden(self.drop(x)))))
 
 
@@ -181,7 +183,8 @@ class StarterImageModule(nn.Module):
 
     def embed(self, places: Tensor, means: Tensor) -> Tensor:
         """Unit rows (n, dim) from the backbone's two outputs."""
-        return F.normalize(self.strength * self.conse(places) + self.residual(places, means), dim=-1)
+        conse = self.conse(places)
+        return F.normalize(self.strength * conse + self.residual(places, means, conse), dim=-1)
 
 
 def load_image_module(weights: Path, sizes: ResidualSizes | None = None) -> StarterImageModule:
