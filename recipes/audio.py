@@ -30,8 +30,8 @@ def main() -> None:
     parser.add_argument("--teacher", type=Path, required=True, help="yamnet.tflite, its class map beside it")
     parser.add_argument("--permissive-only", action="store_true", help="leave out GPL and share-alike sounds")
     parser.add_argument("--stage", choices=STAGES, action="append", help="run only this stage (repeatable)")
-    parser.add_argument("--shards", type=int, default=300, help="files of 1,024 training windows")
-    parser.add_argument("--steps", type=int, default=5000, help="training steps of 128 windows")
+    parser.add_argument("--shards", type=int, default=52, help="files of 1,024 training windows")
+    parser.add_argument("--steps", type=int, default=2000, help="training steps of 128 windows")
     parser.add_argument("--threads", type=int, default=1)
     arguments = parser.parse_args()
     stages = arguments.stage or STAGES
