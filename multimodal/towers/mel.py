@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, fields
 from functools import lru_cache
@@ -128,9 +129,12 @@ class LogMel:
 @lru_cache(maxsize=4)
 def _filters(rate: int, n_fft: int, win_length: int, mels: int, fmin: float, fmax: float) -> Any:
     """Mel filters (n_fft // 2 + 1, mels) and the Hann window padded to n_fft, float32, from librosa."""
-    import librosa
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # in a notebook, tqdm (through librosa) misses its widgets
+        import librosa
 
-    filters = librosa.filters.mel(sr=rate, n_fft=n_fft, n_mels=mels, fmin=fmin, fmax=fmax)
+        mel = librosa.filters.mel
+    filters = mel(sr=rate, n_fft=n_fft, n_mels=mels, fmin=fmin, fmax=fmax)
     taper = librosa.filters.get_window("hann", win_length, fftbins=True)
     taper = librosa.util.pad_center(taper, size=n_fft)
     return np.ascontiguousarray(filters.T, np.float32), taper.astype(np.float32)
