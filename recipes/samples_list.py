@@ -23,9 +23,7 @@ PACKAGES: dict[str, Package] = {
     ),
     "scratch": Package("usr/share/scratch/Media", "CC-BY-SA-3.0", "Massachusetts Institute of Technology"),
     "palapeli-data": Package("usr/share/palapeli/collection", "GPL-2+", "the Palapeli authors"),
-    "lincity-ng-data": Package(
-        "usr/share/games/lincity-ng/sounds", "CC-BY-SA-2.0 or GPL-2+", "the LinCity-NG contributors"
-    ),
+    "lugaru-data": Package("usr/share/games/lugaru/Sounds", "CC-BY-SA-3.0", "Wolfire Games"),
     "megaglest-data": Package(
         "usr/share/games/megaglest", "CC-BY-SA-3.0", "the Glest Team and the MegaGlest Team"
     ),
@@ -141,7 +139,7 @@ class Sound(NamedTuple):
 
 SOUNDS: dict[str, Sound] = {
     "rooster-crowing.ogg": Sound(_scratch("Sounds/Animal/Rooster.wav"), "a rooster crows"),
-    "dog-barking.wav": Sound(_stamp("animals/mammals/dogs/dog.ogg"), "a dog barks", times=3),
+    "dog-barking.wav": Sound(Taken("lugaru-data", "Bark3.ogg"), "a dog barks", times=3),
     "cat-meowing.wav": Sound(_scratch("Sounds/Animal/Meow.wav"), "a cat meows", times=2),
     "horse-neighing.ogg": Sound(_scratch("Sounds/Animal/Horse.wav"), "a horse neighs"),
     "cow-mooing.mp3": Sound(
@@ -186,11 +184,11 @@ FILMS: dict[str, Film] = {
         "photos with sounds: a railway, a hay field, a stream, a castle, flowers, a city at night",
         "CC-BY-SA-3.0",
         [
-            (_scratch(f"{_OUTDOORS}/train-tracks2.jpg"), Taken("lincity-ng-data", "RailTrain3.wav")),
+            (_scratch(f"{_OUTDOORS}/train-tracks2.jpg"), None),
             (_scratch(f"{_OUTDOORS}/hay_field.jpg"), _scratch("Sounds/Animal/Crickets.wav")),
             (_scratch("Backgrounds/Nature/water-and-rocks.jpg"), _scratch("Sounds/Effects/Ripples.wav")),
             (_scratch(f"{_OUTDOORS}/castle.jpg"), _scratch("Sounds/Effects/BellToll.wav")),
-            (_scratch("Backgrounds/Nature/flower-bed.jpg"), Taken("lincity-ng-data", "ParklandPlane2.wav")),
+            (_scratch("Backgrounds/Nature/flower-bed.jpg"), None),
             (_scratch(f"{_OUTDOORS}/city-with-water.jpg"), _THUNDER),
         ],
     ),
