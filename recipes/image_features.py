@@ -29,10 +29,10 @@ BATCH_NORM_EPS = 1e-3
 BATCH = 8
 Half: TypeAlias = NDArray[np.float16]
 VARIANTS = {
-    STAMPS: 8, "openclipart": 1, "fluent-emoji-3d": 2, "gcompris": 4, "wallpapers": 16,
+    STAMPS: 8, "openclipart": 1, "fluent-emoji-3d": 2, "gcompris": 6, "wallpapers": 24,
     "fluent-emoji-flat": 1, "noto": 1, "twemoji": 1, "emojione": 1, "fxemoji": 1, "openmoji": 1,
     "streamline-emojis": 1, "streamline-ultimate-color": 1, "streamline-freehand-color": 1,
-    "glyphs": 1, "art4apps": 3, "samples": 24,
+    "glyphs": 1, "art4apps": 3, "samples": 48,
 }  # fmt: skip
 """Rows a picture of each source; row 0 is the picture as it is, but for single-row sources."""
 

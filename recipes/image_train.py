@@ -42,7 +42,7 @@ class Settings:
     first_wording: float = 0.4
     """Chance that an item is drawn with its best caption rather than any."""
     strength: float = 2.0
-    surer: float = 1.3
+    surer: float = 1.8
     """Factor on `strength` after training: photos keep their class, clip art loses little."""
     sharpness: float = 1.0
     noise: float = 0.05
