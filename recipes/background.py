@@ -22,9 +22,11 @@ from PIL import Image
 
 from multimodal import MODALITIES, Audio, Segment, Space, load_space
 from recipes.config import write_section
+from recipes.emoji import fluent_3d
 from recipes.evaluate_video import SCENES, cut
 from recipes.image_features import flatten
-from recipes.pictures import Picture, fluent_3d, gcompris, openclipart, stamps
+from recipes.picture import Picture
+from recipes.pictures import gcompris, openclipart, stamps
 
 ITEMS = 300
 UNRELATED = 0.5

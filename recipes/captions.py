@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import re
 
-from recipes.pictures import STAMPS, Picture
+from recipes.picture import Picture
+from recipes.pictures import STAMPS
 
 _ARTICLE = re.compile(r"^(a|an|the|some|this is an?|this is the) ", re.I)
 _NO_ARTICLE = re.compile(r"^(a|an|the|some|two|three|\d+) |[^s]s$|,", re.I)

