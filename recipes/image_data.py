@@ -12,7 +12,7 @@ from recipes import image_features
 from recipes.captions import comparable, wordings
 from recipes.picture import Picture
 from recipes.pictures import SOURCES, STAMPS, Source
-from recipes.split import sampled, validation
+from recipes.split import sampled, sampled_photos, validation
 from recipes.text_teacher import embed_texts
 
 MODE = "squash"
@@ -154,8 +154,9 @@ def _join(parts: Sequence[tuple[list[Picture], Rows, float]], unsaid: set[str]) 
 
 def photos(permissive_only: bool = False) -> Rows:
     """Rows of unlabelled photos."""
+    shipped = sampled_photos()
     parts = [
-        read(source, lambda p: True)[1]
+        read(source, lambda p: p.source != "samples" or p.key not in shipped)[1]
         for source in SOURCES
         if source.name in {"samples", "wallpapers"} and (source.permissive or not permissive_only)
     ]

@@ -32,6 +32,16 @@ def _hash(key: str) -> int:
 
 def sampled() -> frozenset[str]:
     """Keys of the stamps that samples/ is made of: shown as new to the model, so never trained on."""
-    listed = Path(__file__).with_name("samples_exclude.txt").read_text(encoding="utf-8").splitlines()
-    paths = (line.split()[1] for line in listed if line.startswith("tuxpaint-stamps-default "))
+    paths = _excluded("tuxpaint-stamps-default")
     return frozenset(path.partition("/stamps/")[2].rpartition(".")[0] for path in paths)
+
+
+def sampled_photos() -> frozenset[str]:
+    """Names of the photos of scikit-image and scikit-learn that samples/ shows: no anchors either."""
+    paths = _excluded("scikit-image") + _excluded("scikit-learn")
+    return frozenset(path.rpartition("/")[2] for path in paths)
+
+
+def _excluded(package: str) -> list[str]:
+    listed = Path(__file__).with_name("samples_exclude.txt").read_text(encoding="utf-8").splitlines()
+    return [line.split()[1] for line in listed if line.startswith(f"{package} ")]
