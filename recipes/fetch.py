@@ -37,9 +37,10 @@ def wheel(name: str) -> Path:
         _run([sys.executable, "-m", "pip", "download", "-q", "--no-deps", name], scratch)
         for archive in scratch.iterdir():
             if archive.suffix in {".whl", ".zip"}:
-                zipfile.ZipFile(archive).extractall(into)
+                with zipfile.ZipFile(archive) as opened:
+                    opened.extractall(into)
             else:
-                tarfile.open(archive).extractall(into, filter="data")
+                _untar(archive, into)
 
     return _once(f"pip-{name}", unpack)
 
@@ -50,7 +51,7 @@ def npm(name: str) -> Path:
     def unpack(into: Path, scratch: Path) -> None:
         _run(["npm", "pack", "--silent", name], scratch)
         for archive in scratch.glob("*.tgz"):
-            tarfile.open(archive).extractall(into, filter="data")
+            _untar(archive, into)
 
     return _once(f"npm-{name.replace('/', '-')}", unpack)
 
@@ -69,6 +70,11 @@ def _once(folder: str, unpack: Callable[[Path, Path], None]) -> Path:
         shutil.rmtree(scratch, ignore_errors=True)
         shutil.rmtree(into, ignore_errors=True)
     return target
+
+
+def _untar(archive: Path, into: Path) -> None:
+    with tarfile.open(archive) as opened:
+        opened.extractall(into, filter="data")
 
 
 def _run(command: list[str], folder: Path) -> None:

@@ -7,15 +7,13 @@ import stat
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 if TYPE_CHECKING:
     from pathspec import GitIgnoreSpec
 
 IGNORE = ".multimodalignore"
 """A file in the root of an indexed folder: patterns, as of .gitignore, of what is not to be indexed."""
-from typing import NamedTuple
-
 JUNK = frozenset(
     {"thumbs.db", "ehthumbs.db", "desktop.ini", "icon\r", "$recycle.bin", "system volume information"}
 )
@@ -58,7 +56,8 @@ def walk(root: Path, prefix: str = "", leave_out: Path | None = None) -> Walk:
     """List what lies at `root/prefix`, a folder or one file.
 
     Hidden files and folders, names in JUNK, what the root's IGNORE file names and the folder
-    `leave_out` are passed over in silence. A link to a file counts as that file; a link to a folder is not followed, which ends every loop.
+    `leave_out` are passed over in silence. A link to a file counts as that file; a link to a folder is
+    not followed, which ends every loop.
     """
     found = Walk()
     ignored = _ignored(root)
