@@ -12,7 +12,7 @@ from multimodal import Audio, Clip, load_space
 from multimodal.towers.base import unit
 from multimodal.towers.minilm import _erf
 from multimodal.towers.pixels import ResizeCrop
-from multimodal.towers.video import TemporalPooler, time_code
+from multimodal.towers.video import TemporalPooler, time_code, without_bars
 
 
 def picture(width: int, height: int, seed: int = 0) -> Image.Image:
@@ -147,3 +147,17 @@ def test_content_types_state_what_is_wrong_with_them() -> None:
         Audio(np.zeros((2, 100), np.float32), 16_000)
     with pytest.raises(ValueError, match="as many times as frames"):
         Clip([picture(8, 8)], np.zeros(2))
+
+
+def test_bars_are_cut_off_alike_in_every_frame() -> None:
+    first, second = Image.new("RGB", (160, 90), "black"), Image.new("RGB", (160, 90), "black")
+    first.paste(picture(80, 60), (40, 15))
+    second.paste(picture(70, 50, seed=1), (45, 20))
+    cropped = without_bars([first, second])
+    assert [frame.size for frame in cropped] == [(80, 60), (80, 60)]
+    assert [frame.size for frame in without_bars([picture(64, 48)])] == [(64, 48)]
+    blank = [Image.new("RGB", (64, 48), "white")]
+    assert without_bars(blank) == blank
+    speck = Image.new("RGB", (160, 90), "white")
+    speck.paste(picture(9, 9), (80, 40))
+    assert without_bars([speck]) == [speck]
