@@ -16,7 +16,7 @@ demo: .venv/.ready
 	$(call search,"a cup of coffee" -k 4)
 	$(call search,"a rocket on the launch pad" --in video -k 2)
 	$(call search,"thunder and rain" --in audio -k 3)
-	$(call search,pictures/rooster.png --in audio -k 3)
+	$(call search,pictures/horse.png --in audio -k 3)
 	$(call search,sounds/drum-kit.ogg --in image -k 3)
 	$(call search,pictures/honey-bee.jpg --in text -k 2)
 	@echo; echo "These were samples. Your own: $(BIN)/multimodal index FOLDER, then search from inside it."

@@ -15,6 +15,8 @@ from multimodal.towers.base import Preprocess, identity, tensors_hash
 from multimodal.types import Clip, Content
 
 if TYPE_CHECKING:
+    from PIL.Image import Image
+
     from multimodal.encoder import Encoder
 
 Floats = NDArray[np.float32]
@@ -23,14 +25,17 @@ PreparedClip = tuple[NDArray[np.uint8], NDArray[np.float32]]
 
 @dataclass(frozen=True)
 class ClipFrames:
-    """A clip to (frames (t, ...), seconds since its first frame (t,)): each frame prepared as a picture."""
+    """A clip to (frames (t, ...), seconds since its first frame (t,)): each frame prepared as a picture.
+
+    Borders that stay one colour through the whole clip (letterbox bars, margins) are cut off first.
+    """
 
     picture: Preprocess
 
     def __call__(self, content: Content) -> PreparedClip:
         if not isinstance(content, Clip):
             raise TypeError(f"expected a clip, got {type(content).__name__}")
-        frames = np.stack([np.asarray(self.picture(frame)) for frame in content.frames])
+        frames = np.stack([np.asarray(self.picture(frame)) for frame in without_bars(content.frames)])
         return frames, (content.times - content.times[0]).astype(np.float32)
 
 
@@ -87,6 +92,30 @@ class TemporalPooler:
             raise SpaceError(f"{path} cannot be read as a temporal pooler: {error}") from error
 
 
+BAR_LEVELS = 16
+"""A border is one colour where no channel is further than this from the frame's first pixel (0 to 255)."""
+LEAST_LEFT = 0.25
+"""Share of either side that must be left, else nothing is cut: a nearly empty frame is no letterbox."""
+
+
+def without_bars(frames: Sequence[Image]) -> list[Image]:
+    """Frames cropped alike to where anything but one border colour is seen in any of them."""
+    if len({frame.size for frame in frames}) > 1:
+        return list(frames)
+    width, height = frames[0].size
+    busy = np.zeros((height, width), dtype=bool)
+    for frame in frames:
+        pixels = np.asarray(frame.convert("RGB"), dtype=np.int16)
+        busy |= np.abs(pixels - pixels[:1, :1]).max(axis=2) > BAR_LEVELS
+    rows, columns = np.flatnonzero(busy.any(axis=1)), np.flatnonzero(busy.any(axis=0))
+    if not len(rows):
+        return list(frames)
+    top, bottom, left, right = rows[0], rows[-1] + 1, columns[0], columns[-1] + 1
+    if bottom - top < LEAST_LEFT * height or right - left < LEAST_LEFT * width:
+        return list(frames)
+    return [frame.crop((int(left), int(top), int(right), int(bottom))) for frame in frames]
+
+
 def time_code(times: Floats, dim: int) -> Floats:
     """Sines and cosines (t, dim) of seconds, periods from 1 s to 1,000 s in geometric steps."""
     periods = np.geomspace(1.0, 1000.0, dim // 2)
@@ -104,7 +133,7 @@ class VideoTower:
         self.feature_dim = image.dim
         # With w = 0 the rest of the pooler does not touch the output, so it does not touch the id.
         state = tensors_hash(self.pooler.tensors()) if self.pooler.w.any() else "mean"
-        self.tower_id = "video-" + identity(image.encoder_id, state)
+        self.tower_id = "video-" + identity(image.encoder_id, state, {"bars": BAR_LEVELS, "left": LEAST_LEFT})
 
     def forward(self, batch: Sequence[PreparedClip]) -> Floats:
         """n prepared clips to pooled vectors (n, dim)."""
