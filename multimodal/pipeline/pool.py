@@ -223,10 +223,10 @@ class _Worker:
             try:
                 if self.ready_since is None:
                     self._set_up()
+                self._said.forget()  # before the task goes out: what comes later is this file's
                 send(self._stdin, Task(path))
                 message, _ = self._receive(START_SECONDS)
                 assert isinstance(message, Begun)
-                self._said.forget()
                 return
             except (EOFError, OSError):
                 if self._pool._closed:

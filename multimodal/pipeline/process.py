@@ -65,6 +65,6 @@ class Tail:
     def last(self) -> str:
         """The last line said, for a process that has ended."""
         if self._pipe is not None:
-            self._thread.join(timeout=0.5)
+            self._thread.join(timeout=2.0)
         lines = self._bytes.decode("utf-8", "replace").strip().splitlines()
         return lines[-1].strip()[:200] if lines else ""
