@@ -24,6 +24,7 @@ from numpy.typing import NDArray
 
 from multimodal import Library
 from multimodal.encoder import Encoder
+from multimodal.errors import SpaceError
 from multimodal.library.sqlite import SqliteStore
 from multimodal.library.store import FileEntry, SegmentRow
 from multimodal.space import Space
@@ -68,7 +69,7 @@ class NumberedSource:
         return Encoder(modality, NumberedQueries())
 
     def save(self, folder: Path) -> None:
-        raise NotImplementedError
+        raise SpaceError("numbered rows are not saved")
 
 
 def space() -> Space:

@@ -27,7 +27,9 @@ def test_a_notebook_runs(path: Path, tmp_path: Path) -> None:
     (tmp_path / "notebooks").mkdir()
     notebook = nbformat.read(path, as_version=4)
     resources = {"metadata": {"path": str(tmp_path / "notebooks")}}
-    NotebookClient(notebook, timeout=240, kernel_name="python3", resources=resources).execute()
+    done = NotebookClient(notebook, timeout=240, kernel_name="python3", resources=resources).execute()
+    outputs = [output for cell in done.cells for output in cell.get("outputs", [])]
+    assert outputs and all(output.output_type != "error" for output in outputs)
 
 
 @pytest.mark.parametrize("path", NOTEBOOKS, ids=lambda path: path.stem)
