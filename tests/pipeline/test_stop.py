@@ -22,6 +22,8 @@ pytestmark = pytest.mark.skipif(sys.platform == "win32", reason="signals of POSI
 ROOT = Path(__file__).parents[2]
 RUN = """
 import sys
+import signal
+signal.signal(signal.SIGINT, signal.default_int_handler)  # a shell's background job ignores it
 sys.path.insert(0, {root!r})
 from pathlib import Path
 from multimodal import readers
