@@ -15,7 +15,7 @@ from multimodal.errors import NoEncoder, QueryError, ReadError, SpaceError
 from multimodal.sources import Source, source
 from multimodal.towers.base import unit
 from multimodal.towers.video import VideoTower
-from multimodal.types import MODALITIES, Audio, Clip, Content, Match, Modality, Segment, Vectors
+from multimodal.types import Audio, Clip, Content, Match, Modality, Segment, Vectors
 
 if TYPE_CHECKING:
     from PIL.Image import Image
@@ -103,7 +103,7 @@ class Space(Mapping[Modality, Encoder]):
         Streamed in small groups: a long video is never held whole. Raises ReadError, NoEncoder.
         """
         total, modality = np.zeros(self.dim, np.float64), None
-        for group in grouped(self.read(path), 8):
+        for group in _grouped(self.read(path), 8):
             modality = modality or group[0].modality
             wanted = [segment.content for segment in group if segment.modality == modality]
             total += self[modality].encode(wanted).sum(axis=0)
@@ -184,7 +184,7 @@ def modality_of(item: object) -> tuple[Modality, Content]:
     )
 
 
-def grouped(segments: Iterable[Segment], size: int) -> Iterator[list[Segment]]:
+def _grouped(segments: Iterable[Segment], size: int) -> Iterator[list[Segment]]:
     """Segments in lists of at most `size`."""
     group: list[Segment] = []
     for segment in segments:
@@ -200,4 +200,4 @@ def _is_single(items: object) -> bool:
     return isinstance(items, (str, Mapping)) or not isinstance(items, Iterable)
 
 
-__all__ = ["MODALITIES", "Item", "Space", "grouped", "load_space", "modality_of"]
+__all__ = ["Item", "Space", "load_space", "modality_of"]

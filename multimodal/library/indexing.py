@@ -24,8 +24,6 @@ if TYPE_CHECKING:
     from multimodal.pipeline import EncodedFile
     from multimodal.pipeline import Progress as Working
 
-READING: int = getattr(readers, "VERSION", 1)
-"""Rows of files that another version of the readers has read are stale."""
 BATCH_FILES = 64
 BATCH_SECONDS = 1.0
 """Finished files are committed when they are this many, or when the last commit is this long ago."""
@@ -75,7 +73,7 @@ class Recipe:
     @classmethod
     def of(cls, space: Space) -> Recipe:
         encoders = {str(modality): space[modality].encoder_id for modality in space}
-        reading = identity("read", asdict(space.read_options), str(READING))
+        reading = identity("read", asdict(space.read_options), str(readers.VERSION))
         refusing = identity(reading, ",".join(sorted(readers.EXTENSIONS)), encoders)
         return cls(space, frozenset(encoders.values()), reading, refusing)
 

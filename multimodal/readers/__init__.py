@@ -22,6 +22,9 @@ from multimodal.types import ReadOptions, Segment
 
 __all__ = ["EXTENSIONS", "READERS", "Reader", "read", "reader_for"]
 
+VERSION = 1
+"""Raise when the same file would give other segments; rows of older versions become stale."""
+
 READERS: tuple[Reader, ...] = (ImageReader(), VideoReader(), AudioReader(), TextReader(), SubtitleReader())
 
 EXTENSIONS: dict[str, Reader] = {extension: reader for reader in READERS for extension in reader.extensions}

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -33,7 +34,7 @@ class Loaded:
     pixels: ResizeCrop
     weights_hash: str
 
-    @property
+    @cached_property
     def dim(self) -> int:
         import torch
 
