@@ -3,6 +3,8 @@
 MultimodalError
 ├── ReadError            a file cannot be turned into segments (empty, truncated, not media ...)
 │   ├── UnsupportedFile  no reader takes this kind of file
+│   │   ├── NeedsExtra        one would, with an extra of this package installed
+│   │   └── UnwantedModality  it holds nothing of what the options ask for
 │   └── NoMediaFile      the path does not exist or is no file
 ├── SpaceError           a space cannot be loaded or does not hold what is asked of it
 │   ├── UnknownSpace     no space of that name; the message lists near matches
@@ -16,6 +18,11 @@ MultimodalError
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from multimodal.types import Modality
+
 
 class MultimodalError(Exception):
     """Base of all errors of this package."""
@@ -27,6 +34,22 @@ class ReadError(MultimodalError):
 
 class UnsupportedFile(ReadError):
     """No reader takes this kind of file."""
+
+
+class NeedsExtra(UnsupportedFile):
+    """The reader of this kind of file needs an extra: `pip install multimodal[EXTRA]`."""
+
+    def __init__(self, extra: str) -> None:
+        super().__init__(f"needs multimodal[{extra}]")
+        self.extra = extra
+
+
+class UnwantedModality(UnsupportedFile):
+    """The file holds nothing of the modalities that were asked for."""
+
+    def __init__(self, modality: Modality) -> None:
+        super().__init__(f"it holds {modality} only, which is not asked for")
+        self.modality = modality
 
 
 class NoMediaFile(ReadError):

@@ -16,6 +16,10 @@ if TYPE_CHECKING:
 Modality: TypeAlias = Literal["text", "image", "video", "audio"]
 MODALITIES: tuple[Modality, ...] = ("text", "image", "video", "audio")
 
+Role: TypeAlias = Literal["content", "caption", "subtitles", "blank"]
+"""What a segment is to its file: a part of it; words about the whole of it (a sidecar, XMP, IPTC); what is
+said from `start` to `end`; or nothing to see or hear (silence, black), kept for its times, not embedded."""
+
 Vectors: TypeAlias = NDArray[np.float32]
 """Unit rows, shape (n, dim), float32."""
 
@@ -61,6 +65,8 @@ class Segment:
     """One embeddable piece of a file: a passage, a picture, a shot, a stretch of sound.
 
     `start` and `end` are seconds from the beginning of the file; None where the file has no time.
+    `page` counts from 1 in files that have pages. `chars` are offsets (begin, end) of a passage in the
+    visible text of its file or page. The content of a blank segment is the empty text.
     """
 
     modality: Modality
@@ -68,6 +74,17 @@ class Segment:
     path: Path | None = None
     start: float | None = None
     end: float | None = None
+    page: int | None = None
+    chars: tuple[int, int] | None = None
+    role: Role = "content"
+
+
+@dataclass(frozen=True, eq=False)
+class Frames:
+    """Some frames of a clip, embedded: `vectors` (f, dim) float32 unit rows at `times` (f,) seconds."""
+
+    times: NDArray[np.float64]
+    vectors: Vectors
 
 
 @dataclass(frozen=True)
@@ -78,6 +95,8 @@ class ReadOptions:
     way it is read.
     """
 
+    modalities: tuple[Modality, ...] = MODALITIES
+    """What is wanted: a reader does not decode what would give others."""
     min_side: int | None = None
     """A decoder may deliver a smaller picture than the file holds, never with a shorter side below this."""
     audio_rate: int = 16_000
@@ -86,8 +105,10 @@ class ReadOptions:
     """Length of a sound's segments; a remainder shorter than a quarter of it joins the one before."""
     frame_rate: float = 2.0
     """Frames per second that are looked at in a video."""
-    video_seconds: float = 10.0
+    video_seconds: float = 15.0
     """A segment of a video ends at a hard cut, at the latest after this long."""
+    video_min_seconds: float = 2.0
+    """A long shot is cut into parts no shorter than this; a shot that is shorter is still its own segment."""
     passage_chars: int = 600
     """Texts are split at paragraphs and sentences into passages of at most this many characters."""
 
@@ -107,6 +128,9 @@ class Hit:
     start: float | None = None
     end: float | None = None
     text: str | None = None
+    page: int | None = None
+    chars: tuple[int, int] | None = None
+    role: Role = "content"
 
 
 @dataclass(frozen=True)

@@ -10,9 +10,10 @@ from __future__ import annotations
 from collections.abc import Iterator
 from pathlib import Path
 
-from multimodal.errors import NoMediaFile, ReadError, UnsupportedFile
+from multimodal.errors import NoMediaFile, ReadError, UnsupportedFile, UnwantedModality
 from multimodal.readers.audio import AudioReader
 from multimodal.readers.base import Reader, readable
+from multimodal.readers.extras import EXTRAS, require
 from multimodal.readers.image import ImageReader
 from multimodal.readers.sniff import content_kind
 from multimodal.readers.subtitles import SubtitleReader
@@ -22,7 +23,7 @@ from multimodal.types import ReadOptions, Segment
 
 __all__ = ["EXTENSIONS", "READERS", "Reader", "read", "reader_for"]
 
-VERSION = 1
+VERSION = 2
 """Raise when the same file would give other segments; rows of older versions become stale."""
 
 READERS: tuple[Reader, ...] = (ImageReader(), VideoReader(), AudioReader(), TextReader(), SubtitleReader())
@@ -34,24 +35,36 @@ _BY_KIND: dict[str, Reader] = {kind: reader for reader in READERS for kind in re
 
 
 def read(path: Path, options: ReadOptions = ReadOptions()) -> Iterator[Segment]:  # noqa: B008 - frozen
-    """Yields the segments of a file, in the order of their time; the same file gives the same segments.
+    """Yields the segments of a file, those of one kind in the order of their time; always the same.
 
     Decoding is lazy: a file of many hours never stands in memory whole. Raises NoMediaFile and
-    UnsupportedFile at once, ReadError at once or while iterating.
+    UnsupportedFile at once (NeedsExtra, and UnwantedModality where no part of it is in
+    `options.modalities`), ReadError at once or while iterating.
     """
     path = Path(path)
-    return reader_for(path).read(path, options)
+    reader = reader_for(path)
+    if set(options.modalities).isdisjoint(reader.yields):
+        raise UnwantedModality(reader.modality)
+    return reader.read(path, options)
 
 
 def reader_for(path: Path) -> Reader:
     """The reader for a file, by its first bytes (and streams), else by its extension.
 
-    Raises NoMediaFile (no such file, a folder, a device), UnsupportedFile (no reader takes it) or
-    ReadError (it is empty, cannot be opened, or holds something other than its extension says).
+    Raises NoMediaFile (no such file, a folder, a device), UnsupportedFile (no reader takes it), NeedsExtra
+    (its reader is not installed) or ReadError (it is empty, cannot be opened, or holds something other
+    than its extension says).
     """
     path = Path(path)
     _check_file(path)
     kind = content_kind(path)
+    reader = _reader_of(kind, path)
+    if kind in EXTRAS:
+        require(kind)
+    return reader
+
+
+def _reader_of(kind: str | None, path: Path) -> Reader:
     named = EXTENSIONS.get(path.suffix.lower())
     if kind == "text" and named is not None and named.modality == "text":
         return named  # what plain text means (words, cues) its extension says

@@ -30,6 +30,7 @@ class AudioReader:
     """Sound alone: wav, flac, ogg, mp3, m4a, aac, opus and whatever else FFmpeg finds a sound stream in."""
 
     modality: Modality = "audio"
+    yields: tuple[Modality, ...] = ("audio",)
     noun = "a sound"
     extensions = (".wav", ".flac", ".ogg", ".oga", ".mp3", ".m4a", ".aac", ".opus")
     kinds = ("sound", "wav", "flac", "mp3", "aac")

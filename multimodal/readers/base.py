@@ -19,6 +19,10 @@ class Reader(Protocol):
         """What the files of this kind mostly hold; `read` may yield others too (the sound of a video)."""
 
     @property
+    def yields(self) -> tuple[Modality, ...]:
+        """Everything that `read` may give: a video gives its sound and its subtitles too."""
+
+    @property
     def noun(self) -> str:
         """What a person calls such a file, with its article: "a picture"."""
 
@@ -31,7 +35,8 @@ class Reader(Protocol):
         """The contents it takes, named as `multimodal.readers.sniff.content_kind` names them."""
 
     def read(self, path: Path, options: ReadOptions = ...) -> Iterator[Segment]:
-        """Yields the segments of `path` in the order of their time, always the same for the same file.
+        """Yields the segments of `path`, those of one modality in the order of their time, always the same
+        for the same file, and none that is not in `options.modalities`.
 
         Raises ReadError with one short reason, without the path, when nothing can be read from it.
         """

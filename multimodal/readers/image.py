@@ -61,6 +61,7 @@ class ImageReader:
     """
 
     modality: Modality = "image"
+    yields: tuple[Modality, ...] = ("image", "video", "text")
     noun = "a picture"
     extensions = (".jpg", ".jpeg", ".jfif", ".png", ".webp", ".gif", ".bmp", ".tif", ".tiff")
     kinds = tuple(_PLUGINS)

@@ -41,6 +41,7 @@ class SubtitleReader:
     """
 
     modality: Modality = "text"
+    yields: tuple[Modality, ...] = ("text",)
     noun = "subtitles"
     extensions = (".srt", ".vtt")
     kinds = ("srt", "vtt")

@@ -42,6 +42,7 @@ class TextReader:
     """
 
     modality: Modality = "text"
+    yields: tuple[Modality, ...] = ("text",)
     noun = "a text"
     extensions = (".txt", ".md")
     kinds = ("text",)

@@ -42,6 +42,7 @@ class VideoReader:
     """
 
     modality: Modality = "video"
+    yields: tuple[Modality, ...] = ("video", "audio", "text")
     noun = "a video"
     extensions = (".mp4", ".m4v", ".mkv", ".webm", ".mov", ".avi")
     kinds = ("video",)
