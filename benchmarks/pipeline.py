@@ -26,7 +26,7 @@ from multimodal import load_space
 from multimodal.pipeline import Limits, encode_files
 from multimodal.pipeline.encode import BATCH, default_workers, setup_for
 from multimodal.pipeline.pool import DecodePool
-from multimodal.pipeline.wire import Ended, Piece
+from multimodal.pipeline.wire import Ended, Piece, Task
 from multimodal.space import Space
 from multimodal.towers.base import Prepared
 from multimodal.towers.onnx import threads
@@ -85,7 +85,7 @@ def decode(space: Space, paths: Sequence[Path], workers: int) -> list[Prepared]:
     try:
         while ended < len(paths):
             while todo and pool.wants_more:
-                pool.submit(len(todo), todo.pop())
+                pool.submit(len(todo), Task(todo.pop()))
             event = pool.get(0.1)
             if event is not None and isinstance(event.message, Piece):
                 prepared.append(event.message.prepared)

@@ -1,4 +1,4 @@
-"""The command: `multimodal index | search | embed | info`.
+"""The command: `multimodal index | search | embed | doctor | info`.
 
 Only this module prints. Results go to standard output, everything else to standard error; exit code 0
 is success, 2 wrong use, 3 that some files failed, 130 an interruption.
@@ -19,6 +19,7 @@ from multimodal.errors import MultimodalError, NoMediaFile, QueryError
 
 if TYPE_CHECKING:
     from multimodal.library import Library
+    from multimodal.pipeline import Limits
     from multimodal.types import Hit, IndexReport, Modality
 
 app = typer.Typer(
@@ -36,7 +37,21 @@ SpaceOption = Annotated[
     str, typer.Option("--space", metavar="NAME", help="'starter', an open_clip MODEL/TAG, or a saved folder.")
 ]
 WorkersOption = Annotated[
-    int | None, typer.Option("--workers", min=1, help="Decoding processes; by default one per two cores.")
+    int | None, typer.Option("--workers", min=1, help="Decoding processes; by default one for each core.")
+]
+ExcludeOption = Annotated[
+    list[str] | None,
+    typer.Option("--exclude", metavar="PATTERN", help="Pass over these, as in .gitignore; may be repeated."),
+]
+TimeoutOption = Annotated[
+    float | None,
+    typer.Option(
+        "--timeout", metavar="SECONDS", min=1, help="Give up a file after this long without progress."
+    ),
+]
+MemoryOption = Annotated[
+    float | None,
+    typer.Option("--memory", metavar="GB", min=0.25, help="Most memory of a decoding process (Linux)."),
 ]
 
 
@@ -63,21 +78,39 @@ def index(
         str | None,
         typer.Option("--space", metavar="NAME", help="Space of a new library; see `embed --help`."),
     ] = None,
+    exclude: ExcludeOption = None,
     workers: WorkersOption = None,
+    timeout: TimeoutOption = None,
+    memory: MemoryOption = None,
+    report: Annotated[
+        Path | None, typer.Option("--report", metavar="FILE", help="Write a JSON line for each file seen.")
+    ] = None,
     quiet: Annotated[bool, typer.Option("--quiet", "-q", help="No progress bar.")] = False,
 ) -> None:
     """Embed what is new or changed in FOLDER. The library is FOLDER/.multimodal unless --library says so."""
     from multimodal.console import index_progress, print_report
+    from multimodal.export import report_lines
     from multimodal.library import Library
     from multimodal.space import load_space
 
     if not folder.exists():
         raise NoMediaFile(f"{folder} does not exist.")
     home = library or (folder if folder.is_dir() else folder.parent) / ".multimodal"
-    with Library(home, load_space(space) if space else None) as opened, index_progress(quiet) as progress:
-        report = opened.add(folder, workers=workers, progress=progress)
-    print_report(report, home)
-    _exit_for(report)
+    with (
+        Library(home, load_space(space) if space else None) as opened,
+        report_lines(report) as note,
+        index_progress(quiet) as show,
+    ):
+        done = opened.add(
+            folder,
+            workers=workers,
+            exclude=exclude or (),
+            limits=_limits(timeout, memory),
+            progress=show,
+            on_record=note,
+        )
+    print_report(done, home)
+    _exit_for(done)
 
 
 @app.command()
@@ -128,6 +161,26 @@ def embed(
 
 
 @app.command()
+def doctor(
+    folder: Annotated[Path, typer.Argument(help="The folder (or file) to look through.")],
+    exclude: ExcludeOption = None,
+    as_json: Annotated[bool, typer.Option("--json", help="One JSON line for each file.")] = False,
+) -> None:
+    """Say what of FOLDER would be skipped, why, and which extra would change that; nothing is embedded."""
+    from multimodal.console import print_findings
+    from multimodal.library.doctor import examine
+
+    if not folder.exists():
+        raise NoMediaFile(f"{folder} does not exist.")
+    findings = examine(folder, exclude or ())
+    if as_json:
+        for finding in findings:
+            print(json.dumps(finding.as_dict(), ensure_ascii=False))
+    else:
+        print_findings(findings)
+
+
+@app.command()
 def info(library: LibraryOption = None) -> None:
     """What the library holds and which space made it."""
     from multimodal.console import print_stats
@@ -155,6 +208,17 @@ def _open(library: Path | None) -> Library:
     from multimodal.library import Library
 
     return Library(library or Library.find())
+
+
+def _limits(timeout: float | None, memory: float | None) -> Limits:
+    from multimodal.pipeline import Limits
+
+    given: dict[str, Any] = {}
+    if timeout is not None:
+        given["seconds_without_progress"] = timeout
+    if memory is not None:
+        given["worker_memory"] = int(memory * 1e9)
+    return Limits(**given)
 
 
 def _query(text: str) -> str | Path:
@@ -192,6 +256,9 @@ def _as_dict(hit: Hit) -> dict[str, Any]:
         "end": hit.end,
         "score": round(hit.score, 4),
         "cosine": round(hit.cosine, 4),
+        "role": hit.role,
+        "page": hit.page,
+        "chars": hit.chars,
         "text": hit.text,
     }
 

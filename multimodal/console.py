@@ -13,6 +13,7 @@ from multimodal.types import MODALITIES, Hit, IndexReport, LibraryStats
 
 if TYPE_CHECKING:
     from multimodal.library import Progress
+    from multimodal.library.doctor import Finding
 
 SNIPPET = 72
 """Characters of a passage that are shown."""
@@ -79,6 +80,28 @@ def print_problems(report: IndexReport) -> None:
         print(f"  skipped  {count} x {reason}", file=sys.stderr)
 
 
+def print_findings(findings: Sequence[Finding]) -> None:
+    """What `doctor` found: readable files by what they are, the others by reason, the way out."""
+    readable = Counter(str(finding.modality) for finding in findings if finding.outlook == "readable")
+    beside = sum(finding.outlook == "companion" for finding in findings)
+    counts = [f"{readable[name]} {name}" for name in MODALITIES if readable[name]]
+    counts += [f"{beside} read with another file"] if beside else []
+    print(f"{len(findings)} files: {', '.join(counts) or 'none to index'}")
+    for outlook in ("skipped", "failed"):
+        reasons: dict[str, list[Path]] = {}
+        for finding in findings:
+            if finding.outlook == outlook:
+                reasons.setdefault(finding.reason or "", []).append(finding.path)
+        for reason, paths in sorted(reasons.items(), key=lambda item: -len(item[1])):
+            more = f" and {len(paths) - 3} more" if len(paths) > 3 else ""
+            names = ", ".join(_short(path) for path in paths[:3])
+            print(f"  {outlook:<8} {len(paths)} x {reason}: {names}{more}")
+    extras = Counter(finding.extra for finding in findings if finding.extra)
+    if extras:
+        names = ",".join(sorted(str(extra) for extra in extras))
+        print(f"pip install 'multimodal[{names}]' makes {sum(extras.values())} of them readable")
+
+
 def print_hits(hits: Sequence[Hit]) -> None:
     """One line per hit: score, modality, file, moment, passage."""
     if not hits:
@@ -87,7 +110,8 @@ def print_hits(hits: Sequence[Hit]) -> None:
     paths = [_short(hit.path) for hit in hits]
     width = max(len(path) for path in paths)
     for hit, path in zip(hits, paths, strict=True):
-        moment = "" if hit.start is None else f"{clock(hit.start)}-{clock(hit.end or hit.start)}"
+        page = "" if hit.page is None else f"page {hit.page}"
+        moment = page if hit.start is None else f"{clock(hit.start)}-{clock(hit.end or hit.start)}"
         line = f"{hit.score:6.2f}  {hit.modality:<5}  {path:<{width}}  {moment:<13}"
         print(f"{line}  {_snippet(hit.text)}".rstrip())
 

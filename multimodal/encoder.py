@@ -8,7 +8,7 @@ from itertools import islice
 import numpy as np
 
 from multimodal.towers.base import Prepared, Tower, identity, unit
-from multimodal.types import Content, Modality, Vectors
+from multimodal.types import Content, Frames, Modality, Vectors
 
 VERSION = 1
 """Raise when the way from a tower's features to rows changes; rows of older versions become stale."""
@@ -31,6 +31,14 @@ class Encoder:
         if not len(batch):
             return np.zeros((0, self.dim), np.float32)
         return unit(self.tower.forward(batch))
+
+    def embed_kept(self, batch: Sequence[Prepared]) -> tuple[Vectors, Sequence[Frames | None]]:
+        """As `embed`, and beside each row the frames that the tower keeps of it; most towers keep none."""
+        keeping = getattr(self.tower, "forward_kept", None)
+        if keeping is None or not len(batch):
+            return self.embed(batch), [None] * len(batch)
+        features, frames = keeping(batch)
+        return unit(features), frames
 
     def encode(self, contents: Iterable[Content], batch_size: int = 32) -> Vectors:
         """Rows (n, dim) of contents, prepared and embedded `batch_size` at a time."""

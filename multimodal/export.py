@@ -1,16 +1,20 @@
-"""Vectors of files as a table for other tools."""
+"""What other tools read: vectors of files as a table, the report of a run as lines of JSON."""
 
 from __future__ import annotations
 
+import json
 import os
 import tempfile
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
 
+from multimodal.errors import QueryError
 from multimodal.types import FileRecord, IndexReport
 
 if TYPE_CHECKING:
@@ -20,10 +24,40 @@ ROW_GROUP = 8192
 """Vectors per row group: what is held in memory at once."""
 
 
+@contextmanager
+def report_lines(path: Path | None) -> Iterator[Callable[[FileRecord], None] | None]:
+    """A function that writes each record as a line of JSON: path, status, segments, seconds, reason.
+
+    None where there is no path to write to. Raises QueryError where it cannot be written.
+    """
+    if path is None:
+        yield None
+        return
+    try:
+        file = path.open("w", encoding="utf-8", buffering=1)
+    except OSError as error:
+        raise QueryError(
+            f"The report cannot be written to {path}: {(error.strerror or '').lower()}."
+        ) from error
+    with file:
+
+        def note(record: FileRecord) -> None:
+            shown = {**asdict(record), "path": shown_path(record.path), "seconds": round(record.seconds, 4)}
+            file.write(json.dumps(shown, ensure_ascii=False) + "\n")
+
+        yield note
+
+
+def shown_path(path: Path) -> str:
+    """A path as text; bytes of a name that are no UTF-8 as escapes."""
+    return os.fsencode(path).decode("utf-8", "backslashreplace")
+
+
 def write_parquet(
     files: Sequence[Path], output: Path, space: Space, *, workers: int | None = None
 ) -> IndexReport:
-    """Embed files and write one row per segment: path, modality, start, end, text, vector (float32, dim).
+    """Embed files and write one row per segment: path, modality, role, page, start, end, text, and the
+    vector (float32, dim), null for what is blank.
 
     The table's metadata names the space (`space`, `space_id`). The file appears whole or not at all.
     Files that cannot be read are in the report, not in the table.
@@ -37,6 +71,8 @@ def write_parquet(
         [
             ("path", pa.string()),
             ("modality", pa.string()),
+            ("role", pa.string()),
+            ("page", pa.int32()),
             ("start", pa.float64()),
             ("end", pa.float64()),
             ("text", pa.string()),
@@ -47,15 +83,19 @@ def write_parquet(
 
     def table(done: list[EncodedFile]) -> pa.Table:
         rows = [(file.path, row) for file in done for row in file.rows]
-        flat = np.concatenate([row.vector for _, row in rows]) if rows else np.zeros(0, np.float32)
+        blank = np.array([row.vector is None for _, row in rows], bool)
+        nothing = np.zeros(space.dim, np.float32)
+        vectors = [nothing if row.vector is None else row.vector for _, row in rows]
+        flat = np.concatenate(vectors) if rows else np.zeros(0, np.float32)
+        values = pa.array(flat, pa.float32())
         return pa.table(
             {
-                "path": [os.fsencode(path).decode("utf-8", "backslashreplace") for path, _ in rows],
+                "path": [shown_path(path) for path, _ in rows],
                 **{
                     name: [getattr(row, name) for _, row in rows]
-                    for name in ("modality", "start", "end", "text")
+                    for name in ("modality", "role", "page", "start", "end", "text")
                 },
-                "vector": pa.FixedSizeListArray.from_arrays(pa.array(flat, pa.float32()), space.dim),
+                "vector": pa.FixedSizeListArray.from_arrays(values, space.dim, mask=pa.array(blank)),
             },
             schema=schema,
         )

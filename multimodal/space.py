@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, TypeAlias
 
@@ -35,7 +36,7 @@ class Space(Mapping[Modality, Encoder]):
         self._source = parts
         self.name = parts.name
         self.logit_scale = parts.logit_scale
-        self.read_options = parts.read_options
+        self.read_options = replace(parts.read_options, modalities=tuple(parts.modalities))
 
     def __getitem__(self, modality: Modality) -> Encoder:
         """The encoder of a modality. Raises NoEncoder."""
@@ -100,10 +101,12 @@ class Space(Mapping[Modality, Encoder]):
     def embed_file(self, path: str | Path) -> tuple[Modality, NDArray[np.float32]]:
         """What a file mostly is, and the unit mean (dim,) of its segments of that modality.
 
-        Streamed in small groups: a long video is never held whole. Raises ReadError, NoEncoder.
+        Streamed in small groups: a long video is never held whole. Silence and black count for nothing.
+        Raises ReadError, NoEncoder.
         """
         total, modality = np.zeros(self.dim, np.float64), None
-        for group in _grouped(self.read(path), 8):
+        seen = (segment for segment in self.read(path) if segment.role != "blank")
+        for group in _grouped(seen, 8):
             modality = modality or group[0].modality
             wanted = [segment.content for segment in group if segment.modality == modality]
             total += self[modality].encode(wanted).sum(axis=0)

@@ -142,7 +142,8 @@ def test_embed_writes_a_table_other_tools_read(tmp_path: Path) -> None:
     done = run("embed", picture, sound, bad, "-o", tmp_path / "vectors.parquet")
     assert done.returncode == 3 and "bad.jpg" in done.stderr
     table = pq.read_table(tmp_path / "vectors.parquet")
-    assert table.column_names == ["path", "modality", "start", "end", "text", "vector"]
+    names = ["path", "modality", "role", "page", "start", "end", "text", "vector"]
+    assert table.column_names == names
     assert {Path(path) for path in table["path"].to_pylist()} == {picture, sound}
     space = load_space()
     assert table.schema.metadata[b"space_id"].decode() == space.space_id

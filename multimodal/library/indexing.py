@@ -2,26 +2,23 @@
 
 from __future__ import annotations
 
-import hashlib
+import json
 import time
-from collections import deque
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import closing
-from dataclasses import asdict, dataclass, field, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
+from types import MappingProxyType
 from typing import TYPE_CHECKING
 
-from multimodal import readers
-from multimodal.errors import ReadError
+from multimodal.library.jobs import Feed, Job, Recipe, content_hash, is_as_remembered, problems_in, written
 from multimodal.library.roots import Target, is_below
 from multimodal.library.scan import Found, said
-from multimodal.library.store import FileEntry, FileState, Kept, Root, SegmentRow, Store
-from multimodal.space import Space
-from multimodal.towers.base import identity
+from multimodal.library.store import FileEntry, FileState, Kept, SegmentRow, Store
 from multimodal.types import FileRecord, FileStatus
 
 if TYPE_CHECKING:
-    from multimodal.pipeline import EncodedFile
+    from multimodal.pipeline import EncodedFile, Row, Task
     from multimodal.pipeline import Progress as Working
 
 BATCH_FILES = 64
@@ -46,86 +43,18 @@ class Progress:
 
 
 @dataclass
-class Job:
-    """A file that is new or changed."""
-
-    root: Root
-    path: Path
-    found: Found
-    known: FileState | None
-    hash: bytes | None = None
-
-    @property
-    def content(self) -> tuple[bytes | None, str]:
-        """What decides the rows of a file: its bytes, and its extension, by which a reader may go."""
-        return self.hash, self.path.suffix.lower()
-
-
-@dataclass(frozen=True)
-class Recipe:
-    """What rows depend on besides the file; those of another recipe or encoder are stale."""
-
-    space: Space
-    encoders: frozenset[str]
-    reading: str
-    refusing: str
-
-    @classmethod
-    def of(cls, space: Space) -> Recipe:
-        encoders = {str(modality): space[modality].encoder_id for modality in space}
-        reading = identity("read", asdict(space.read_options), str(readers.VERSION))
-        refusing = identity(reading, ",".join(sorted(readers.EXTENSIONS)), encoders)
-        return cls(space, frozenset(encoders.values()), reading, refusing)
-
-    def is_current(self, state: FileState) -> bool:
-        if state.status == "indexed":
-            return state.recipe == self.reading and state.encoders <= self.encoders
-        if state.status == "failed" and state.hash is None:
-            return False  # it could not be opened: that may have changed without the file changing
-        return state.recipe == self.refusing
-
-
-class Feed:
-    """Files on their way to the encoders, hashed as they are taken (from whichever thread takes them).
-
-    `refused` fills with files that are none to encode, `copies` with those whose content went before.
-    """
-
-    def __init__(self, jobs: Iterable[Job]) -> None:
-        self._jobs = jobs
-        self.refused: deque[tuple[Job, FileStatus, str]] = deque()
-        self.copies: deque[tuple[Job, Job]] = deque()
-
-    def __iter__(self) -> Iterator[Path]:
-        first: dict[tuple[bytes | None, str], Job] = {}
-        for job in self._jobs:
-            try:
-                if job.path.suffix.lower() not in readers.EXTENSIONS:
-                    readers.reader_for(job.path)
-                job.hash = job.hash or content_hash(job.path)
-            except ReadError as error:
-                self.refused.append((job, "skipped", str(error)))
-            except OSError as error:
-                self.refused.append((job, "failed", said(error)))
-            else:
-                before = first.setdefault(job.content, job)
-                if before is job:
-                    yield job.path
-                else:
-                    self.copies.append((job, before))
-
-
-@dataclass
 class Run:
     """The state of one run. `encode` is the pipeline: paths in, encoded files out."""
 
     store: Store
     targets: Sequence[Target]
     recipe: Recipe
-    encode: Callable[[Iterable[Path], Callable[[Working], object]], Iterator[EncodedFile]]
+    encode: Callable[[Iterable[Task], Callable[[Working], object]], Iterator[EncodedFile]]
     progress: Callable[[Progress], None] | None = None
+    on_record: Callable[[FileRecord], object] | None = None
     records: list[FileRecord] = field(default_factory=list)
-    _waiting: list[tuple[FileEntry, FileRecord]] = field(default_factory=list)
+    _waiting: list[tuple[FileEntry, FileRecord, Found]] = field(default_factory=list)
+    _told: set[Path] = field(default_factory=set)
     _committed: float = field(default_factory=time.monotonic)
     _total: int = 0
     _segments: int = 0
@@ -136,30 +65,33 @@ class Run:
         self._encode(self._reuse(jobs))
         self._remove(gone)
 
-    def _compare(self) -> tuple[list[Job], list[tuple[int, FileRecord]]]:
+    def _compare(self) -> tuple[list[Job], list[tuple[int, FileRecord | None]]]:
         jobs: list[Job] = []
-        gone: list[tuple[int, FileRecord]] = []
+        gone: list[tuple[int, FileRecord | None]] = []
         for target in self.targets:
             known = self.store.files(target.root)
-            walk = target.walk
+            walk, beside = target.walk, set[str]()
             for found in walk.files:
                 state = known.pop(found.path, None)
                 path = target.folder / found.path
-                same = state is not None and (state.size, state.mtime_ns) == (found.size, found.mtime_ns)
-                if state is not None and same and self.recipe.is_current(state):
+                beside.update(one.path for one in found.companions)
+                if state is not None and is_as_remembered(found, state) and self.recipe.is_current(state):
                     status: FileStatus = "unchanged" if state.status == "indexed" else state.status
-                    self.records.append(FileRecord(path, status, state.segments, 0.0, state.reason))
+                    record = FileRecord(path, status, state.segments, 0.0, state.reason)
+                    self._record(record, found, problems_in(state.companions))
                 else:
                     jobs.append(Job(target.root, path, found, state))
             for passed in walk.passed:
-                self.records.append(FileRecord(target.folder / passed.path, "skipped", reason=passed.reason))
+                self._note(FileRecord(target.folder / passed.path, "skipped", reason=passed.reason))
             for closed in walk.closed:
-                self.records.append(FileRecord(target.folder / closed.path, "failed", reason=closed.reason))
+                self._note(FileRecord(target.folder / closed.path, "failed", reason=closed.reason))
             for path_, state in known.items():
-                if is_below(path_, target.prefix) and not walk.is_closed(path_):
-                    record = FileRecord(target.folder / path_, "removed", state.segments)
-                    gone.append((state.number, record))
-        self._total = len(self.records) + len(jobs)
+                if path_ in beside:  # what stood for itself belongs to another now
+                    gone.append((state.number, None))
+                elif is_below(path_, target.prefix) and not walk.is_closed(path_):
+                    gone.append((state.number, FileRecord(target.folder / path_, "removed", state.segments)))
+        coming = {companion for job in jobs for companion in job.companions} - self._told
+        self._total = len(self.records) + len(jobs) + len(coming)
         self._tell()
         return jobs, gone
 
@@ -176,16 +108,16 @@ class Run:
         for job in jobs:
             if job.found.size in sizes or (job.known is not None and job.known.size == job.found.size):
                 try:
-                    job.hash = content_hash(job.path)
+                    job.hash = content_hash(job.path, job.companions)
                 except OSError as error:
                     self._refuse(job, "failed", said(error))
                     continue
             state = holders.get(job.content) if job.hash else None
             if job.known is not None and self._is_only_touched(job, job.known):
-                self._keep(job, None, "unchanged", job.known.segments)
+                problems = problems_in(job.known.companions)
+                self._keep(job, None, "unchanged", job.known.segments, problems=problems)
             elif state is not None:
-                rows = self.store.rows(state.number)
-                self._keep(job, rows, "reused", len(rows))
+                self._reuse_rows(job, state)
             else:
                 others.append(job)
         self._commit()
@@ -228,28 +160,23 @@ class Run:
         if result.status != "added":
             self._refuse(job, result.status, result.reason or "no reason given", result.seconds)
             return
-        if not self._is_unchanged(job):
+        if not _is_unchanged(job):
             job.hash = None  # its rows may not be those of its bytes: nobody may reuse them
         encoders = {modality: self.recipe.space[modality].encoder_id for modality in self.recipe.space}
-        rows = [
-            SegmentRow(
-                row.modality,
-                row.start,
-                row.end,
-                row.text,
-                encoders[row.modality],
-                row.vector.astype("<f2").tobytes(),
-            )
-            for row in result.rows
-        ]
-        self._keep(job, rows, "added", len(rows), result.seconds)
+        rows = [_stored(row, encoders[row.modality]) for row in result.rows]
+        count = sum(row.vector is not None for row in rows)
+        problems = {path.name: reason for path, reason in result.problems}
+        self._keep(job, rows, "added", count, result.seconds, problems)
 
-    def _is_unchanged(self, job: Job) -> bool:
-        try:
-            status = job.path.stat()
-        except OSError:
-            return False
-        return (status.st_size, status.st_mtime_ns) == (job.found.size, job.found.mtime_ns)
+    def _reuse_rows(self, job: Job, state: FileState) -> None:
+        """Give a file the rows of one with the same content, whose companions are the same by their kinds."""
+        wrong = problems_in(state.companions)
+        problems = {}
+        if wrong:
+            names = [entry[0] for entry in json.loads(state.companions)]
+            now = [companion.name for companion in job.companions]
+            problems = {mine: wrong[its] for mine, its in zip(now, names, strict=True) if its in wrong}
+        self._keep(job, self.store.rows(state.number), "reused", state.segments, problems=problems)
 
     def _settle(self, feed: Feed, finished: dict[Path, bool]) -> None:
         """Store what the feed has put aside: refusals, and copies of files that are finished by now."""
@@ -264,47 +191,88 @@ class Run:
             state = self.store.file(first.root, first.found.path)
             assert state is not None
             if state.status == "indexed":
-                rows = self.store.rows(state.number)
-                self._keep(job, rows, "reused", len(rows))
+                self._reuse_rows(job, state)
             else:
                 self._refuse(job, state.status, state.reason or "")
 
     def _keep(
-        self, job: Job, rows: list[SegmentRow] | None, status: FileStatus, segments: int, seconds: float = 0.0
+        self,
+        job: Job,
+        rows: list[SegmentRow] | None,
+        status: FileStatus,
+        segments: int,
+        seconds: float = 0.0,
+        problems: Mapping[str, str] = MappingProxyType({}),
     ) -> None:
-        entry = replace(self._entry(job, seconds), rows=rows, recipe=self.recipe.reading)
-        self._put(entry, FileRecord(job.path, status, segments, seconds))
+        entry = self._entry(job, seconds)
+        entry = replace(entry, rows=rows, recipe=self.recipe.reading, companions=written(job.found, problems))
+        self._put(entry, FileRecord(job.path, status, segments, seconds), job.found)
 
     def _refuse(self, job: Job, status: FileStatus, reason: str, seconds: float = 0.0) -> None:
         entry = self._entry(job, seconds)
         kept: Kept = "skipped" if status == "skipped" else "failed"
         entry = replace(entry, status=kept, reason=reason, recipe=self.recipe.refusing)
-        self._put(entry, FileRecord(job.path, status, 0, seconds, reason))
+        self._put(entry, FileRecord(job.path, status, 0, seconds, reason), job.found)
 
     def _entry(self, job: Job, seconds: float) -> FileEntry:
         found = job.found
+        beside = written(found, {})
         return FileEntry(
-            job.root, found.path, found.size, found.mtime_ns, job.hash, "indexed", None, "", seconds
+            job.root,
+            found.path,
+            found.size,
+            found.mtime_ns,
+            job.hash,
+            "indexed",
+            None,
+            "",
+            seconds,
+            (),
+            beside,
         )
 
-    def _put(self, entry: FileEntry, record: FileRecord) -> None:
-        self._waiting.append((entry, record))
+    def _put(self, entry: FileEntry, record: FileRecord, found: Found) -> None:
+        self._waiting.append((entry, record, found))
         late = time.monotonic() - self._committed >= BATCH_SECONDS
         if late or len(self._waiting) >= BATCH_FILES:
             self._commit()
 
     def _commit(self) -> None:
         waiting, self._waiting = self._waiting, []
-        self.store.write([entry for entry, _ in waiting])
+        self.store.write([entry for entry, _, _ in waiting])
         self._committed = time.monotonic()
-        for _, record in waiting:
-            self.records.append(record)
+        for entry, record, found in waiting:
+            self._record(record, found, problems_in(entry.companions))
             self._segments += record.segments if record.status in ("added", "reused") else 0
             self._tell(record)
 
-    def _remove(self, gone: list[tuple[int, FileRecord]]) -> None:
+    def _record(self, record: FileRecord, found: Found, problems: Mapping[str, str]) -> None:
+        """Note what became of a file, and of its companions unless another told of them before."""
+        self._note(record)
+        for one in found.companions:
+            path = record.path.with_name(Path(one.path).name)
+            if path in self._told:
+                continue
+            self._told.add(path)
+            if record.status in ("skipped", "failed"):
+                reason = f"it belongs to {record.path.name}, which was not read"
+                self._note(FileRecord(path, "skipped", reason=reason))
+            elif path.name in problems:
+                self._note(FileRecord(path, "failed", reason=problems[path.name]))
+            else:
+                reason = f"read with {record.path.name}"
+                self._note(FileRecord(path, record.status, reason=reason))
+
+    def _remove(self, gone: list[tuple[int, FileRecord | None]]) -> None:
         self.store.delete([number for number, _ in gone])
-        self.records += [record for _, record in gone]
+        for _, record in gone:
+            if record is not None:
+                self._note(record)
+
+    def _note(self, record: FileRecord) -> None:
+        self.records.append(record)
+        if self.on_record is not None:
+            self.on_record(record)
 
     def _work(self, working: Working) -> None:
         if self.progress is not None:
@@ -318,12 +286,32 @@ class Run:
             self.progress(Progress(len(self.records), self._total, self._segments, record))
 
 
-def content_hash(path: Path) -> bytes:
-    """blake2b-128 of a file's bytes. Raises OSError."""
-    digest = hashlib.blake2b(digest_size=16)
-    with path.open("rb", buffering=0) as file:
-        buffer = bytearray(1 << 20)
-        view = memoryview(buffer)
-        while count := file.readinto(buffer):
-            digest.update(view[:count])
-    return digest.digest()
+def _is_unchanged(job: Job) -> bool:
+    """Whether a file and its companions are as they were when the folder was looked at."""
+    paths = zip((job.path, *job.companions), (job.found, *job.found.companions), strict=True)
+    try:
+        return all(
+            (status.st_size, status.st_mtime_ns) == (found.size, found.mtime_ns)
+            for status, found in ((path.stat(), found) for path, found in paths)
+        )
+    except OSError:
+        return False
+
+
+def _stored(row: Row, encoder: str) -> SegmentRow:
+    """A row as it is kept: vectors as little-endian float16, the times of frames as float32."""
+    frames = row.frames
+    return SegmentRow(
+        row.modality,
+        row.start,
+        row.end,
+        row.text,
+        encoder,
+        None if row.vector is None else row.vector.astype("<f2").tobytes(),
+        row.page,
+        row.chars,
+        row.role,
+        None
+        if frames is None
+        else (frames.times.astype("<f4").tobytes(), frames.vectors.astype("<f2").tobytes()),
+    )

@@ -8,6 +8,7 @@ import threading
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, closing, contextmanager, suppress
+from dataclasses import replace
 from itertools import product
 from pathlib import Path
 from types import TracebackType
@@ -17,16 +18,18 @@ import numpy as np
 
 from multimodal.errors import LibraryBusy, LibraryError, NoLibrary, QueryError, WrongSpace
 from multimodal.library import search as searching
-from multimodal.library.indexing import Progress, Recipe, Run
+from multimodal.library.indexing import Progress, Run
+from multimodal.library.jobs import Recipe
+from multimodal.library.opening import DATABASE
 from multimodal.library.roots import FOLDER, Roots, existing, outermost, relative
-from multimodal.library.sqlite import DATABASE, SqliteStore
+from multimodal.library.sqlite import SqliteStore
 from multimodal.library.store import FileState, StoredSegment
 from multimodal.library.vectors import Kernel, Matrix, Outrun, VectorFiles
 from multimodal.space import Item, Space, load_space
-from multimodal.types import MODALITIES, Hit, IndexReport, LibraryStats, Modality
+from multimodal.types import MODALITIES, FileRecord, Hit, IndexReport, LibraryStats, Modality
 
 if TYPE_CHECKING:
-    from multimodal.pipeline import EncodedFile
+    from multimodal.pipeline import EncodedFile, Limits, Task
     from multimodal.pipeline import Progress as Working
 
 LOCK_SECONDS = 2.0
@@ -110,14 +113,20 @@ class Library:
         paths: str | Path | Iterable[str | Path],
         *,
         workers: int | None = None,
+        exclude: Sequence[str] = (),
+        limits: Limits | None = None,
         progress: Callable[[Progress], None] | None = None,
+        on_record: Callable[[FileRecord], object] | None = None,
     ) -> IndexReport:
         """Bring the library up to date with folders or files; only what is new or changed is read.
 
         Files gone from those folders go from the library. Files whose content is known, from whatever
-        place, reuse its vectors. Hidden files, and the junk that systems leave behind, are passed over
-        in silence; everything else is in the report. Unreadable files never stop a run. What has been
-        told to `progress` survives a crash and a power cut.
+        place, reuse its vectors. A caption or subtitles in a file beside a picture, video or sound is
+        read with it. Hidden files, the junk that systems leave behind, and what a pattern of `exclude`
+        names (as in .gitignore; `.multimodalignore` in the folder keeps such patterns) are passed over in
+        silence; everything else is in the report. Unreadable files never stop a run, nor do those that
+        exceed `limits`. What has been told to `progress` or `on_record` (each record of the report, as it
+        is made) survives a crash and a power cut.
 
         Raises NoMediaFile (no such path), WrongSpace, LibraryBusy, LibraryError.
         """
@@ -127,14 +136,15 @@ class Library:
         space = self.space
         recipe = Recipe.of(space)
 
-        def encode(files: Iterable[Path], listen: Callable[[Working], object]) -> Iterator[EncodedFile]:
-            from multimodal.pipeline import encode_files
+        def encode(files: Iterable[Task], listen: Callable[[Working], object]) -> Iterator[EncodedFile]:
+            from multimodal.pipeline import Limits, encode_files
 
-            return encode_files(files, space, workers=workers, on_progress=listen)
+            return encode_files(files, space, workers=workers, limits=limits or Limits(), on_progress=listen)
 
         with self._writing(space) as store:
-            targets = [self._roots.target(store, start) for start in starts]
-            run = Run(store, targets, recipe, encode, progress)
+            roots = replace(self._roots, exclude=tuple(exclude))
+            targets = [roots.target(store, start) for start in starts]
+            run = Run(store, targets, recipe, encode, progress, on_record)
             run.go()
         with _speaking(self.path), suppress(Outrun):  # then another process has shown even more
             self._show()
@@ -220,7 +230,8 @@ class Library:
             found = stored[row.segment]
             path = self._roots.folder(found.root) / found.path
             cosine = min(1.0, max(-1.0, row.cosine))
-            hits.append(Hit(path, row.modality, row.score, cosine, found.start, found.end, found.text))
+            place = found.start, found.end, found.text, found.page, found.chars, found.role
+            hits.append(Hit(path, row.modality, row.score, cosine, *place))
         return hits
 
     def _query(self, query: Item) -> searching.Query:
@@ -240,9 +251,9 @@ class Library:
                 if state is None or not state.segments or not _is_as_stored(place, state):
                     continue
                 if Recipe.of(self.space).is_current(state):
-                    rows = store.rows(state.number)
+                    rows = [row for row in store.rows(state.number) if row.vector is not None]
                     first = rows[0].modality
-                    vectors = [np.frombuffer(row.vector, "<f2") for row in rows if row.modality == first]
+                    vectors = [np.frombuffer(row.vector, "<f2") for row in rows if row.modality == first]  # type: ignore[arg-type]
                     return searching.mean_query(first, np.stack(vectors))
         return None
 

@@ -49,6 +49,20 @@ MIGRATIONS: tuple[str, ...] = (
         vector BLOB NOT NULL       -- dim little-endian float16, unit length
     );
     """,
+    # 2. Blank segments (silence, black) have no vector; sidecars are remembered with the file they tell of.
+    """
+    ALTER TABLE files ADD COLUMN companions TEXT NOT NULL DEFAULT '';  -- JSON, '' for none
+    ALTER TABLE segments ADD COLUMN page INTEGER;                      -- from 1
+    ALTER TABLE segments ADD COLUMN begin_char INTEGER;                -- offsets in the visible text
+    ALTER TABLE segments ADD COLUMN end_char INTEGER;
+    ALTER TABLE segments ADD COLUMN role TEXT NOT NULL DEFAULT 'content';  -- caption, subtitles, blank
+    CREATE INDEX segments_blank ON segments (modality) WHERE role = 'blank';
+    CREATE TABLE frames (          -- some frames of a video segment, for scoring by query
+        segment INTEGER PRIMARY KEY REFERENCES segments (number) ON DELETE CASCADE,
+        times BLOB NOT NULL,       -- little-endian float32, seconds
+        vectors BLOB NOT NULL      -- as vectors.vector, one after the other
+    );
+    """,
 )
 
 LATEST = len(MIGRATIONS)

@@ -27,9 +27,10 @@ class Target:
 
 @dataclass(frozen=True)
 class Roots:
-    """The roots of the library in the folder `library`."""
+    """The roots of the library in the folder `library`; `exclude` are patterns of what to pass over."""
 
     library: Path
+    exclude: tuple[str, ...] = ()
 
     def folder(self, path: str) -> Path:
         """The folder that a root's stored path stands for."""
@@ -65,7 +66,7 @@ class Roots:
 
     def _walked(self, store: Store, root: Root, start: Path, prefix: str) -> Target:
         folder = self.folder(root.path)
-        found = walk(folder, prefix, leave_out=self.library)
+        found = walk(folder, prefix, leave_out=self.library, exclude=self.exclude)
         device = folder.stat().st_dev
         if device != root.device:
             if not (found.files or found.passed or found.closed) and store.files(root):

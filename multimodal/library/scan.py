@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import os
 import stat
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
+
+from multimodal.readers.companions import companions_of
 
 if TYPE_CHECKING:
     from pathspec import GitIgnoreSpec
@@ -21,11 +23,15 @@ JUNK = frozenset(
 
 
 class Found(NamedTuple):
-    """A file: its path relative to the root, with slashes; size in bytes; modification in nanoseconds."""
+    """A file: its path relative to the root, with slashes; size in bytes; modification in nanoseconds.
+
+    `companions` are the files beside it that are read with it: its captions, its subtitles.
+    """
 
     path: str
     size: int
     mtime_ns: int
+    companions: tuple[Found, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -40,7 +46,8 @@ class Passed:
 class Walk:
     """Everything below a folder. Paths are relative to the root, sorted folder by folder.
 
-    `closed` are folders ("" is the root) that could not be listed: what lies in there is unknown.
+    `files` are all but those that are companions of another. `closed` are folders ("" is the root) that
+    could not be listed: what lies in there is unknown.
     """
 
     files: list[Found] = field(default_factory=list)
@@ -52,18 +59,18 @@ class Walk:
         return any(not shut.path or f"{path}/".startswith(f"{shut.path}/") for shut in self.closed)
 
 
-def walk(root: Path, prefix: str = "", leave_out: Path | None = None) -> Walk:
+def walk(root: Path, prefix: str = "", leave_out: Path | None = None, exclude: Sequence[str] = ()) -> Walk:
     """List what lies at `root/prefix`, a folder or one file.
 
-    Hidden files and folders, names in JUNK, what the root's IGNORE file names and the folder
-    `leave_out` are passed over in silence. A link to a file counts as that file; a link to a folder is
-    not followed, which ends every loop.
+    Hidden files and folders, names in JUNK, what the root's IGNORE file or a pattern of `exclude` names
+    and the folder `leave_out` are passed over in silence. A link to a file counts as that file; a link
+    to a folder is not followed, which ends every loop.
     """
     found = Walk()
-    ignored = _ignored(root)
+    ignored = _ignored(root, exclude)
     start = root / prefix if prefix else root
     if not start.is_dir():
-        found.files.append(_file(prefix, start.stat()))
+        found.files.append(_single(root, prefix, ignored))
         return found
     waiting = [prefix]
     while waiting:
@@ -74,28 +81,62 @@ def walk(root: Path, prefix: str = "", leave_out: Path | None = None) -> Walk:
         except OSError as error:
             found.closed.append(Passed(folder, f"the folder cannot be listed: {said(error)}"))
             continue
-        waiting += reversed(list(_listed(entries, folder, found, leave_out, ignored)))
+        files: list[Found] = []
+        waiting += reversed(list(_listed(entries, folder, found, files, leave_out, ignored)))
+        found.files += _grouped(files, folder)
     return found
 
 
-def _ignored(root: Path) -> GitIgnoreSpec | None:
+def _single(root: Path, path: str, ignored: GitIgnoreSpec | None) -> Found:
+    """One file with its companions."""
+    folder, _, _ = path.rpartition("/")
+    alone = _file(path, (root / path).stat())
+    try:
+        with os.scandir(root / folder) as listing:
+            entries = list(listing)
+    except OSError:
+        return alone
+    files: list[Found] = []
+    list(_listed(entries, folder, Walk(), files, None, ignored))
+    return next((found for found in _grouped(files, folder) if found.path == path), alone)
+
+
+def _grouped(files: list[Found], folder: str) -> list[Found]:
+    """The files of one folder, those that are companions moved to the ones they belong to."""
+    cut = len(folder) + 1 if folder else 0
+    by_name = {found.path[cut:]: found for found in files}
+    groups = companions_of(list(by_name))
+    if not groups:
+        return files
+    beside = {name for names in groups.values() for name in names}
+    return [
+        found._replace(companions=tuple(by_name[one] for one in groups.get(name, ())))
+        for name, found in by_name.items()
+        if name not in beside
+    ]
+
+
+def _ignored(root: Path, exclude: Sequence[str]) -> GitIgnoreSpec | None:
     try:
         lines = (root / IGNORE).read_text(encoding="utf-8-sig").splitlines()
     except (OSError, ValueError):  # there is none, or it is no text
+        lines = []
+    if not lines and not exclude:
         return None
     from pathspec import GitIgnoreSpec
 
-    return GitIgnoreSpec.from_lines(lines)
+    return GitIgnoreSpec.from_lines([*lines, *exclude])
 
 
 def _listed(
     entries: list[os.DirEntry[str]],
     folder: str,
     found: Walk,
+    files: list[Found],
     leave_out: Path | None,
     ignored: GitIgnoreSpec | None,
 ) -> Iterator[str]:
-    """Put the files into `found`; yield the folders."""
+    """Put the files into `files`, what is none into `found`; yield the folders."""
     for entry in entries:
         if entry.name.startswith(".") or entry.name.lower() in JUNK:
             continue
@@ -118,7 +159,7 @@ def _listed(
         if getattr(status, "st_file_attributes", 0) & stat.FILE_ATTRIBUTE_HIDDEN:
             continue
         if stat.S_ISREG(status.st_mode):
-            found.files.append(_file(path, status))
+            files.append(_file(path, status))
         elif stat.S_ISDIR(status.st_mode):
             found.passed.append(Passed(path, "a link to a folder is not followed"))
         else:

@@ -5,9 +5,7 @@ from __future__ import annotations
 import hashlib
 import os
 import secrets
-import shutil
 import sqlite3
-import tempfile
 import threading
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
@@ -15,12 +13,9 @@ from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
-from multimodal.errors import LibraryError, NoLibrary
-from multimodal.library import migrations
+from multimodal.library import migrations, opening
 from multimodal.library.store import FileEntry, FileState, Root, SegmentRow, StoredSegment, VectorRows
 from multimodal.types import Modality
-
-DATABASE = "library.db"
 
 
 class SqliteStore:
@@ -34,13 +29,9 @@ class SqliteStore:
     @classmethod
     def create(cls, folder: Path, space: str, space_id: str, dim: int) -> SqliteStore:
         """The library in `folder` for writing; made, or brought to the latest schema, where needed."""
-        db = _connect(folder / DATABASE)
+        db = opening.for_writing(folder)
+        store = cls(db)
         try:
-            db.execute("PRAGMA journal_mode = WAL")
-            db.execute("PRAGMA synchronous = FULL")
-            db.execute("PRAGMA foreign_keys = ON")
-            _check_version(db, folder)
-            store = cls(db)
             with store._transaction():
                 fresh = migrations.version(db) == 0
                 migrations.migrate(db)
@@ -56,21 +47,7 @@ class SqliteStore:
     @classmethod
     def open(cls, folder: Path) -> SqliteStore:
         """The library in `folder` for reading, also on read-only media. Raises NoLibrary, LibraryError."""
-        path = folder / DATABASE
-        if not path.is_file():
-            raise NoLibrary(f"There is no library in {folder}: index a folder first.")
-        db = _connect_reading(path)
-        try:
-            _check_version(db, folder)
-            if migrations.version(db) == 0:
-                raise NoLibrary(f"There is no library in {folder}: index a folder first.")
-            if migrations.version(db) < migrations.LATEST:
-                db.close()
-                db = _upgraded(folder)
-        except BaseException:
-            db.close()
-            raise
-        return cls(db)
+        return cls(opening.for_reading(folder))
 
     def close(self) -> None:
         self._db.close()
@@ -154,11 +131,17 @@ class SqliteStore:
     def rows(self, file: int) -> list[SegmentRow]:
         """The segments of a file in their order."""
         found = self._db.execute(
-            'SELECT modality, start, "end", text, encoder, vector FROM segments'
-            " JOIN vectors ON segment = number WHERE file = ? ORDER BY ordinal",
+            'SELECT modality, start, "end", text, encoder, vector, page, begin_char, end_char, role,'
+            " times, vectors FROM segments LEFT JOIN vectors ON vectors.segment = number"
+            " LEFT JOIN frames ON frames.segment = number WHERE file = ? ORDER BY ordinal",
             (file,),
         )
-        return [SegmentRow(*row) for row in found]
+        rows = []
+        for modality, start, end, text, encoder, vector, page, first, last, role, times, vectors in found:
+            frames = None if times is None else (times, vectors)
+            place = page, _chars(first, last), role, frames
+            rows.append(SegmentRow(modality, start, end, text, encoder, vector, *place))
+        return rows
 
     def write(self, entries: Sequence[FileEntry]) -> None:
         """One transaction; what a file had before is replaced as a whole."""
@@ -180,10 +163,11 @@ class SqliteStore:
             "reason": entry.reason,
             "recipe": entry.recipe,
             "seconds": entry.seconds,
+            "companions": entry.companions,
         }
         if entry.rows is not None:
             values["encoders"] = " ".join(sorted({row.encoder for row in entry.rows}))
-            values["segments"] = len(entry.rows)
+            values["segments"] = sum(row.vector is not None for row in entry.rows)
         if known is None:
             names = ", ".join(values)
             marks = ", ".join("?" * len(values))
@@ -202,11 +186,16 @@ class SqliteStore:
         for ordinal, row in enumerate(entry.rows or ()):
             name = segment_id(entry.root.path, entry.path, row.modality, ordinal, row.encoder)
             cursor = self._db.execute(
-                'INSERT INTO segments (id, file, modality, ordinal, start, "end", text, encoder)'
-                " VALUES (?, ?, ?, ?, ?, ?, ?, ?)",
-                (name, file, row.modality, ordinal, row.start, row.end, row.text, row.encoder),
+                'INSERT INTO segments (id, file, modality, ordinal, start, "end", text, encoder, page,'
+                " begin_char, end_char, role) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
+                (name, file, row.modality, ordinal, row.start, row.end, row.text, row.encoder, row.page)
+                + (row.chars or (None, None))
+                + (row.role,),
             )
-            self._db.execute("INSERT INTO vectors VALUES (?, ?)", (cursor.lastrowid, row.vector))
+            if row.vector is not None:
+                self._db.execute("INSERT INTO vectors VALUES (?, ?)", (cursor.lastrowid, row.vector))
+            if row.frames is not None:
+                self._db.execute("INSERT INTO frames VALUES (?, ?, ?)", (cursor.lastrowid, *row.frames))
 
     def delete(self, files: Sequence[int]) -> None:
         """Files and all their segments, in one transaction."""
@@ -226,13 +215,15 @@ class SqliteStore:
         for begin in range(0, len(numbers), 500):  # SQLite before 3.32 takes at most 999 parameters
             some = [int(number) for number in numbers[begin : begin + 500]]
             rows = self._db.execute(
-                'SELECT number, roots.path, files.path, modality, ordinal, start, "end", text FROM segments'
+                'SELECT number, roots.path, files.path, modality, ordinal, start, "end", text, page,'
+                " begin_char, end_char, role FROM segments"
                 " JOIN files ON files.id = segments.file JOIN roots ON roots.id = files.root"
                 f" WHERE number IN ({', '.join('?' * len(some))})",
                 some,
             )
-            for number, root, path, *rest in rows:
-                found[number] = StoredSegment(os.fsdecode(root), os.fsdecode(path), *rest)
+            for number, root, path, modality, ordinal, start, end, text, page, first, last, role in rows:
+                place = start, end, text, page, _chars(first, last), role
+                found[number] = StoredSegment(os.fsdecode(root), os.fsdecode(path), modality, ordinal, *place)
         return found
 
     def vectors(self, modality: Modality, after: int) -> Iterator[VectorRows]:
@@ -248,14 +239,24 @@ class SqliteStore:
     def counts(self) -> tuple[int, dict[Modality, int]]:
         """Indexed files, and segments by modality."""
         files = self._db.execute("SELECT count(*) FROM files WHERE status = 'indexed'").fetchone()[0]
-        return files, dict(self._db.execute("SELECT modality, count(*) FROM segments GROUP BY modality"))
+        total = dict(self._db.execute("SELECT modality, count(*) FROM segments GROUP BY modality"))
+        blank = self._db.execute(
+            "SELECT modality, count(*) FROM segments WHERE role = 'blank' GROUP BY modality"
+        )
+        for modality, count in blank:
+            total[modality] -= count
+        return files, {modality: count for modality, count in total.items() if count}
 
 
-_STATE = "id, size, mtime_ns, hash, status, reason, recipe, encoders, segments"
+_STATE = "id, size, mtime_ns, hash, status, reason, recipe, encoders, segments, companions"
 
 
 def _state(row: Sequence[Any]) -> FileState:
-    return FileState._make((*row[:7], _encoders(row[7]), row[8]))
+    return FileState._make((*row[:7], _encoders(row[7]), *row[8:]))
+
+
+def _chars(begin: int | None, end: int | None) -> tuple[int, int] | None:
+    return None if begin is None or end is None else (begin, end)
 
 
 @lru_cache(maxsize=256)
@@ -277,58 +278,3 @@ def _stored(path: str) -> str | bytes:
     except UnicodeEncodeError:
         return os.fsencode(path)
     return path
-
-
-def _connect(path: Path | str, uri: bool = False) -> sqlite3.Connection:
-    return sqlite3.connect(path, timeout=10, isolation_level=None, check_same_thread=False, uri=uri)
-
-
-def _connect_reading(path: Path) -> sqlite3.Connection:
-    """Read-only; where even the log's index cannot be made (read-only media) the file counts as immutable."""
-    address = path.resolve().as_uri()
-    db = _connect(f"{address}?mode=ro", uri=True)
-    try:
-        migrations.version(db)
-        db.execute("SELECT count(*) FROM sqlite_master").fetchone()
-        return db
-    except sqlite3.OperationalError:
-        db.close()
-        log = path.with_name(path.name + "-wal")
-        if log.is_file() and log.stat().st_size and os.access(path.parent, os.W_OK):
-            raise
-    return _immutable(path, log)
-
-
-def _immutable(path: Path, log: Path) -> sqlite3.Connection:
-    """Of a library that was copied in mid-write, what is still in the log is folded in a copy in memory."""
-    if not (log.is_file() and log.stat().st_size):
-        return _connect(f"{path.resolve().as_uri()}?mode=ro&immutable=1", uri=True)
-    memory = _connect(":memory:")
-    with tempfile.TemporaryDirectory(prefix="multimodal-") as folder:
-        for source in (path, log):
-            shutil.copyfile(source, Path(folder) / source.name)
-        copy = _connect(Path(folder) / path.name)
-        try:
-            copy.backup(memory)
-        finally:
-            copy.close()
-    return memory
-
-
-def _upgraded(folder: Path) -> sqlite3.Connection:
-    try:
-        SqliteStore.create(folder, "", "", 0).close()
-    except sqlite3.OperationalError as error:
-        raise LibraryError(
-            f"The library in {folder} is of an older format and cannot be brought up to date: {error}."
-        ) from error
-    return _connect_reading(folder / DATABASE)
-
-
-def _check_version(db: sqlite3.Connection, folder: Path) -> None:
-    found = migrations.version(db)
-    if found > migrations.LATEST:
-        raise LibraryError(
-            f"The library in {folder} was written by a newer version of multimodal (format {found},"
-            f" this one knows {migrations.LATEST}): update multimodal to open it."
-        )

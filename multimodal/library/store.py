@@ -7,7 +7,7 @@ from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from typing import Any, Literal, NamedTuple, Protocol, TypeAlias
 
-from multimodal.types import Modality
+from multimodal.types import Modality, Role
 
 Kept: TypeAlias = Literal["indexed", "skipped", "failed"]
 
@@ -23,14 +23,22 @@ class Root:
 
 @dataclass(frozen=True)
 class SegmentRow:
-    """A segment to be stored; `vector` is the bytes of dim little-endian float16."""
+    """A segment to be stored; `vector` is the bytes of dim little-endian float16, None for a blank one.
+
+    `frames` are the times (little-endian float32, seconds) and the vectors (as `vector`, one after the
+    other) of frames that a video segment keeps.
+    """
 
     modality: Modality
     start: float | None
     end: float | None
     text: str | None
     encoder: str
-    vector: bytes
+    vector: bytes | None
+    page: int | None = None
+    chars: tuple[int, int] | None = None
+    role: Role = "content"
+    frames: tuple[bytes, bytes] | None = None
 
 
 class FileState(NamedTuple):
@@ -45,11 +53,15 @@ class FileState(NamedTuple):
     recipe: str
     encoders: frozenset[str]
     segments: int
+    companions: str
 
 
 @dataclass(frozen=True)
 class FileEntry:
-    """A file to be stored in place of what was there; `rows` None keeps the segments it has."""
+    """A file to be stored in place of what was there; `rows` None keeps the segments it has.
+
+    `companions` tells of the files that were read with it (see `multimodal.library.scan.Companions`).
+    """
 
     root: Root
     path: str
@@ -61,6 +73,7 @@ class FileEntry:
     recipe: str
     seconds: float
     rows: Sequence[SegmentRow] | None = ()
+    companions: str = ""
 
 
 @dataclass(frozen=True)
@@ -74,6 +87,9 @@ class StoredSegment:
     start: float | None
     end: float | None
     text: str | None
+    page: int | None
+    chars: tuple[int, int] | None
+    role: Role
 
 
 VectorRows: TypeAlias = "list[tuple[int, int, bytes]]"
@@ -121,7 +137,7 @@ class Store(Protocol):
         """The vectors of a modality in groups, by ascending segment number from `after` (exclusive)."""
 
     def counts(self) -> tuple[int, dict[Modality, int]]:
-        """Indexed files, and segments by modality."""
+        """Indexed files, and embedded segments by modality."""
 
     def close(self) -> None:
         """Let go of it."""

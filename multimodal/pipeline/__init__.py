@@ -8,23 +8,20 @@ A file that crashes, hangs or starves its decoder ends as one failed file; the r
 
 from __future__ import annotations
 
+from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from multimodal.pipeline.encode import EncodedFile, Progress, Row, encode_files
-    from multimodal.pipeline.wire import Limits
+    from multimodal.pipeline.encode import encode_files
+    from multimodal.pipeline.rows import EncodedFile, Progress, Row
+    from multimodal.pipeline.wire import Limits, Task
 
-__all__ = ["EncodedFile", "Limits", "Progress", "Row", "encode_files"]
+_HOMES = {"encode_files": "encode", "Limits": "wire", "Task": "wire"}
+__all__ = ["EncodedFile", "Limits", "Progress", "Row", "Task", "encode_files"]
 
 
 def __getattr__(name: str) -> Any:
     # Looked up late: workers import this package too, and need nothing of the parent's side.
-    if name == "Limits":
-        from multimodal.pipeline.wire import Limits
-
-        return Limits
     if name in __all__:
-        from multimodal.pipeline import encode
-
-        return getattr(encode, name)
+        return getattr(import_module(f"multimodal.pipeline.{_HOMES.get(name, 'rows')}"), name)
     raise AttributeError(f"module 'multimodal.pipeline' has no attribute {name!r}")

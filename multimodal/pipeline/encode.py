@@ -6,71 +6,26 @@ import os
 import time
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
-from dataclasses import dataclass, field
 from functools import partial
 from itertools import chain, islice
 from pathlib import Path
-from typing import Any, Literal, NamedTuple, TypeAlias
-
-import numpy as np
-from numpy.typing import NDArray
+from typing import Any
 
 from multimodal import readers
 from multimodal.errors import MultimodalError
 from multimodal.pipeline.pool import DecodePool, Event
-from multimodal.pipeline.wire import Ended, Limits, Piece, Setup
+from multimodal.pipeline.rows import Batch, EncodedFile, OpenFile, Progress, Row, Slot, Status
+from multimodal.pipeline.wire import Limits, Piece, Setup, Task
+from multimodal.readers.companions import read_companion
 from multimodal.space import Space
-from multimodal.types import Modality
+from multimodal.types import Frames, Modality, Vectors
 
-BATCH = 32
-"""Most segments in a batch."""
-BATCH_BYTES = 5_000_000
-"""A batch is full with this many bytes of prepared arrays too: 32 pictures or 2 shots of 224 pixels."""
 PATIENCE = 0.25
 """Seconds that a batch may wait to be filled while the workers give nothing."""
 
 
-Status: TypeAlias = Literal["added", "skipped", "failed"]
-
-
-@dataclass(frozen=True, eq=False)
-class Row:
-    """One segment of a file, embedded. `vector` is (dim,) float32 of length 1, `text` its passage."""
-
-    modality: Modality
-    start: float | None
-    end: float | None
-    text: str | None
-    vector: NDArray[np.float32]
-
-
-@dataclass(frozen=True, eq=False)
-class EncodedFile:
-    """What became of one file: its rows in the order of its segments, none unless it was added.
-
-    `seconds` of work went into it: decoding and preparing in a worker, and its share of the batches.
-    """
-
-    path: Path
-    rows: list[Row]
-    seconds: float
-    status: Status
-    reason: str | None = None
-
-
-@dataclass(frozen=True)
-class Progress:
-    """How far a run is. `current` is the file a segment last came from, `position` where in it (seconds)."""
-
-    files_done: int
-    files_seen: int
-    rows: int
-    current: Path | None = None
-    position: float | None = None
-
-
 def encode_files(
-    paths: Iterable[Path],
+    paths: Iterable[Path | Task],
     space: Space,
     *,
     workers: int | None = None,
@@ -79,8 +34,9 @@ def encode_files(
 ) -> Iterator[EncodedFile]:
     """Yields exactly one EncodedFile for each path, as they are finished.
 
-    `paths` is consumed as the work goes on, in the thread that iterates; so is `on_progress` called,
-    after each batch and each file. `workers` decode processes at most (default: one for each core); they
+    A path may come as a Task, with the companions that hold its captions or subtitles. `paths` is
+    consumed as the work goes on, in the thread that iterates; so is `on_progress` called, after each
+    batch and each file. `workers` decode processes at most (default: one for each core); they
     start as the files call for them. Closing the iterator, or an exception such as KeyboardInterrupt
     inside it, ends them at once.
 
@@ -95,7 +51,7 @@ def encode_files(
 
 
 def _encode_files(
-    paths: Iterator[Path],
+    paths: Iterator[Path | Task],
     space: Space,
     workers: int,
     limits: Limits,
@@ -114,7 +70,7 @@ def _encode_files(
 def setup_for(space: Space, limits: Limits) -> Setup:
     """What a worker needs to prepare files for `space`. Texts stay texts: a tokenizer may need torch."""
     preprocess = {name: None if name == "text" else space[name].tower.preprocess for name in space}
-    return Setup(readers.read, space.read_options, preprocess, limits)
+    return Setup(readers.read, space.read_options, preprocess, limits, read_companion)
 
 
 def default_workers() -> int:
@@ -122,43 +78,6 @@ def default_workers() -> int:
     if hasattr(os, "sched_getaffinity"):
         return len(os.sched_getaffinity(0)) or 1
     return os.cpu_count() or 1
-
-
-@dataclass(eq=False)
-class _File:
-    """A file on its way: a slot for each segment, filled when its batch is embedded."""
-
-    task: int
-    path: Path
-    rows: list[Row | None] = field(default_factory=list)
-    missing: int = 0
-    seconds: float = 0.0
-    ended: Ended | None = None
-    problem: str | None = None
-
-    @property
-    def dropped(self) -> bool:
-        """Whether its segments are not wanted any more."""
-        return self.problem is not None or (self.ended is not None and self.ended.outcome != "read")
-
-
-class _Slot(NamedTuple):
-    """A segment that waits for its batch: it becomes `file.rows[place]`."""
-
-    file: _File
-    place: int
-    piece: Piece
-
-
-@dataclass(eq=False)
-class _Batch:
-    slots: list[_Slot] = field(default_factory=list)
-    bytes: int = 0
-    since: float = field(default_factory=time.monotonic)
-
-    @property
-    def full(self) -> bool:
-        return len(self.slots) >= BATCH or self.bytes >= BATCH_BYTES
 
 
 class _Run:
@@ -170,15 +89,15 @@ class _Run:
         self._space = space
         self._pool = pool
         self._on_progress = on_progress
-        self._open: dict[int, _File] = {}
+        self._open: dict[int, OpenFile] = {}
         self._decoding = 0
-        self._batches: dict[Modality, _Batch] = {}
+        self._batches: dict[Modality, Batch] = {}
         self._loaded: set[Modality] = set()
         self._finished: deque[EncodedFile] = deque()
         self._seen = self._done = self._rows = 0
         self._at: tuple[Path | None, float | None] = None, None
 
-    def through(self, paths: Iterator[Path]) -> Iterator[EncodedFile]:
+    def through(self, paths: Iterator[Path | Task]) -> Iterator[EncodedFile]:
         exhausted = False
         while self._open or not exhausted:
             event = None
@@ -186,7 +105,7 @@ class _Run:
                 path = next(paths, None)
                 exhausted = path is None
                 if path is not None:
-                    self._submit(Path(path))
+                    self._submit(path if isinstance(path, Task) else Task(Path(path)))
                 event = self._pool.get(0)
             else:
                 event = self._pool.get(self._wait())
@@ -199,9 +118,10 @@ class _Run:
                 self._report()
                 yield self._finished.popleft()
 
-    def _submit(self, path: Path) -> None:
-        self._open[self._seen] = _File(self._seen, path)
-        self._pool.submit(self._seen, path.absolute())
+    def _submit(self, task: Task) -> None:
+        self._open[self._seen] = OpenFile(self._seen, task.path)
+        beside = tuple(path.absolute() for path in task.companions)
+        self._pool.submit(self._seen, Task(task.path.absolute(), beside))
         self._seen += 1
         self._decoding += 1
 
@@ -220,13 +140,15 @@ class _Run:
         self._decoding -= 1
         self._settle(file)
 
-    def _add(self, file: _File, piece: Piece) -> None:
-        batch = self._batches.setdefault(piece.modality, _Batch())
-        batch.slots.append(_Slot(file, len(file.rows), piece))
-        batch.bytes += _size(piece.prepared)
+    def _add(self, file: OpenFile, piece: Piece) -> None:
+        self._at = file.path, piece.end
+        if piece.role == "blank":
+            file.rows.append(Row.of(piece, None))
+            return
+        batch = self._batches.setdefault(piece.modality, Batch())
+        batch.add(Slot(file, len(file.rows), piece))
         file.rows.append(None)
         file.missing += 1
-        self._at = file.path, piece.end
 
     def _due(self, idle: bool) -> list[Modality]:
         """The batches to embed now: full ones, and when nothing comes in those that waited long enough.
@@ -256,55 +178,55 @@ class _Run:
         if not slots:
             return
         began = time.perf_counter()
-        vectors = self._vectors(modality, slots)
+        embedded = self._embedded(modality, slots)
         share = (time.perf_counter() - began) / len(slots)
         self._loaded.add(modality)
-        for (file, place, piece), vector in zip(slots, vectors, strict=True):
+        for (file, place, piece), vector_and_frames in zip(slots, embedded, strict=True):
             file.seconds += share
             file.missing -= 1
-            if vector is not None:
-                text = piece.prepared if isinstance(piece.prepared, str) else None
-                file.rows[place] = Row(modality, piece.start, piece.end, text, vector)
+            if vector_and_frames is not None:
+                file.rows[place] = Row.of(piece, *vector_and_frames)
                 self._rows += 1
         for file in {slot.file.task: slot.file for slot in slots}.values():
             self._settle(file)
         self._report()
 
-    def _vectors(self, modality: Modality, slots: list[_Slot]) -> list[NDArray[np.float32] | None]:
-        """One vector (dim,) for each slot; None, with its file's `problem` set, where there is none."""
+    def _embedded(self, modality: Modality, slots: list[Slot]) -> list[tuple[Vectors, Frames | None] | None]:
+        """Vector (dim,) and frames of each slot; None, with its file's `problem` set, where there is none."""
         encoder = self._space[modality]
         prepared = encoder.tower.preprocess if modality == "text" else _as_it_is
         try:
-            rows = encoder.embed([prepared(slot.piece.prepared) for slot in slots])
+            rows, frames = encoder.embed_kept([prepared(slot.piece.prepared) for slot in slots])
         except MultimodalError:
             raise
         except Exception as error:  # whatever a tower raises at one odd segment fails its file alone
             if len(slots) > 1:
-                return [vector for slot in slots for vector in self._vectors(modality, [slot])]
+                return [one for slot in slots for one in self._embedded(modality, [slot])]
             slots[0].file.problem = f"it cannot be embedded: {type(error).__name__}: {error}"
             return [None]
-        vectors: list[NDArray[np.float32] | None] = []
-        for slot, row in zip(slots, rows, strict=True):
+        embedded: list[tuple[Vectors, Frames | None] | None] = []
+        for slot, row, kept in zip(slots, rows, frames, strict=True):
             if abs(float(row @ row) - 1) < 1e-3:  # false for nan
-                vectors.append(row.copy())
+                embedded.append((row.copy(), kept))
             else:
                 slot.file.problem = f"the {modality} encoder gives it no direction"
-                vectors.append(None)
-        return vectors
+                embedded.append(None)
+        return embedded
 
-    def _settle(self, file: _File) -> None:
+    def _settle(self, file: OpenFile) -> None:
         """Finish a file that has ended and whose segments are all embedded or not wanted."""
         if file.ended is None or file.task not in self._open or (file.missing and not file.dropped):
             return
         del self._open[file.task]
         rows = [] if file.dropped else [row for row in file.rows if row is not None]
         status, reason = self._verdict(file, bool(rows))
-        self._finished.append(EncodedFile(file.path, rows, file.seconds, status, reason))
+        problems = file.ended.problems
+        self._finished.append(EncodedFile(file.path, rows, file.seconds, status, reason, problems))
 
-    def _verdict(self, file: _File, has_rows: bool) -> tuple[Status, str | None]:
+    def _verdict(self, file: OpenFile, has_rows: bool) -> tuple[Status, str | None]:
         assert file.ended is not None
-        outcome, reason, _, lacking = file.ended
-        if outcome != "read":
+        outcome, reason, _, lacking, _ = file.ended
+        if outcome != "read" and lacking is None:
             return outcome, reason
         if file.problem is not None:
             return "failed", file.problem
@@ -313,12 +235,6 @@ class _Run:
         if lacking is not None:
             return "skipped", f"the space {self._space.name} has no {lacking} encoder"
         return "failed", "it holds nothing to embed"
-
-
-def _size(prepared: Any) -> int:
-    """Bytes of a prepared content; a text's are of no account."""
-    parts = prepared if isinstance(prepared, tuple) else (prepared,)
-    return sum(getattr(part, "nbytes", 0) for part in parts)
 
 
 def _as_it_is(prepared: Any) -> Any:

@@ -8,7 +8,6 @@ import threading
 import time
 from collections import deque
 from collections.abc import Callable
-from pathlib import Path
 from typing import Any, NamedTuple
 
 from multimodal.errors import MultimodalError
@@ -47,7 +46,7 @@ class DecodePool:
         self.limits = limits
         self._most = workers
         self._lock = threading.Condition()
-        self._tasks: deque[tuple[int, Path, float]] = deque()
+        self._tasks: deque[tuple[int, Task, float]] = deque()
         self._events = _Buffer(BUFFER_BYTES)
         self._workers: list[_Worker] = []
         self._idle = 0
@@ -76,9 +75,9 @@ class DecodePool:
         with self._lock:
             return len(self._tasks) < 2 * FILES_PER_WORKER * self._most
 
-    def submit(self, task: int, path: Path) -> None:
+    def submit(self, number: int, task: Task) -> None:
         with self._lock:
-            self._tasks.append((task, path, time.monotonic()))
+            self._tasks.append((number, task, time.monotonic()))
             crowded = len(self._tasks) > FILES_PER_WORKER * len(self._workers)
             self._lock.notify()
         if crowded:
@@ -124,7 +123,7 @@ class DecodePool:
 
     # Called by the workers' threads.
 
-    def _next_task(self) -> tuple[int, Path] | None:
+    def _next_task(self) -> tuple[int, Task] | None:
         with self._lock:
             self._idle += 1
             while not self._tasks and not self._closed:
@@ -132,8 +131,8 @@ class DecodePool:
             self._idle -= 1
             if self._closed:
                 return None
-            task, path, _ = self._tasks.popleft()
-            return task, path
+            number, task, _ = self._tasks.popleft()
+            return number, task
 
     def _fail(self, error: BaseException) -> None:
         self._failure = self._failure or error
@@ -205,18 +204,18 @@ class _Worker:
         finally:
             self._bury()
 
-    def _serve(self, task: int, path: Path) -> None:
-        self._begin(path)
+    def _serve(self, number: int, task: Task) -> None:
+        self._begin(task)
         while True:
             try:
                 message, size = self._receive(self._pool.limits.seconds_without_progress)
             except Exception:  # an end of file, or a frame that a dying process left unfinished
                 message, size = Ended("failed", self._bury()), 0
-            self._pool._events.put(Event(task, message), size)
+            self._pool._events.put(Event(number, message), size)
             if isinstance(message, Ended):
                 return
 
-    def _begin(self, path: Path) -> None:
+    def _begin(self, task: Task) -> None:
         """Hand the file to a worker that lives. One that died between two files is nobody's fault."""
         reason = ""
         for _ in range(START_ATTEMPTS):
@@ -224,7 +223,7 @@ class _Worker:
                 if self.ready_since is None:
                     self._set_up()
                 self._said.forget()  # before the task goes out: what comes later is this file's
-                send(self._stdin, Task(path))
+                send(self._stdin, task)
                 message, _ = self._receive(START_SECONDS)
                 assert isinstance(message, Begun)
                 return

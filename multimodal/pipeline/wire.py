@@ -15,9 +15,10 @@ from pathlib import Path
 from typing import IO, Any, Literal, NamedTuple, TypeAlias
 
 from multimodal.towers.base import Prepared, Preprocess
-from multimodal.types import Modality, ReadOptions, Segment
+from multimodal.types import Modality, ReadOptions, Role, Segment
 
 Read: TypeAlias = Callable[[Path, ReadOptions], Iterator[Segment]]
+ReadCompanion: TypeAlias = Callable[[Path, Path, ReadOptions], Iterator[Segment]]
 Outcome: TypeAlias = Literal["read", "skipped", "failed"]
 
 _HEAD = struct.Struct("<QI")  # bytes of the pickle, number of buffers behind it
@@ -52,10 +53,13 @@ class Setup(NamedTuple):
     preprocess: Mapping[Modality, Preprocess | None]
     """One entry for each modality the space has; texts go through as they are (None)."""
     limits: Limits
+    read_companion: ReadCompanion
+    """(companion, the file it belongs to, options) -> what it says about that file."""
 
 
 class Task(NamedTuple):
     path: Path
+    companions: tuple[Path, ...] = ()
 
 
 class Ready(NamedTuple):
@@ -69,21 +73,26 @@ class Begun(NamedTuple):
 
 
 class Piece(NamedTuple):
-    """One segment, prepared: the array a tower takes, or the passage of a text."""
+    """One segment, prepared: the array a tower takes, or the passage of a text ("" for a blank one)."""
 
     modality: Modality
     start: float | None
     end: float | None
     prepared: Prepared | str
+    page: int | None = None
+    chars: tuple[int, int] | None = None
+    role: Role = "content"
 
 
 class Ended(NamedTuple):
-    """The file is over. `lacking` names a modality it holds that the space has no encoder for."""
+    """The file is over. `lacking` is the modality of a file of which the space can embed nothing;
+    `problems` are companions that could not be read, with the reason."""
 
     outcome: Outcome
     reason: str | None = None
     seconds: float = 0.0
     lacking: Modality | None = None
+    problems: tuple[tuple[Path, str], ...] = ()
 
 
 Message: TypeAlias = "Setup | Task | Ready | Begun | Piece | Ended"

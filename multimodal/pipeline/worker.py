@@ -13,14 +13,14 @@ import sys
 import threading
 import time
 import warnings
-from collections.abc import Iterator
+from collections.abc import Callable, Generator, Iterator
 from pathlib import Path
 from queue import SimpleQueue
-from typing import IO
+from typing import IO, Any, TypeAlias
 
-from multimodal.errors import ReadError, UnsupportedFile
+from multimodal.errors import ReadError, UnsupportedFile, UnwantedModality
 from multimodal.pipeline.wire import Begun, Ended, Outcome, Piece, Ready, Setup, Task, receive, send
-from multimodal.types import Segment
+from multimodal.types import Modality, Segment
 
 
 def main() -> None:
@@ -41,7 +41,7 @@ def main() -> None:
     while True:
         task = tasks.get()
         send(out, Begun())
-        ended, healthy = _work(task.path, setup, out)
+        ended, healthy = _work(task, setup, out)
         send(out, ended)
         if not healthy:
             os._exit(0)  # past the thread that waits for the parent
@@ -84,25 +84,14 @@ def _limit(setup: Setup) -> None:
         Path("/proc/self/oom_score_adj").write_text("500")
 
 
-def _work(path: Path, setup: Setup, out: IO[bytes]) -> tuple[Ended, bool]:
+def _work(task: Task, setup: Setup, out: IO[bytes]) -> tuple[Ended, bool]:
     """Read one file and send its pieces: how it ended, and whether the process is fit for another."""
     clock = _Clock()
-    lacking = None
-    segments = _segments(path, setup)
     try:
-        while True:
-            with clock:
-                segment = next(segments, None)
-                if segment is None:
-                    break
-                if segment.modality not in setup.preprocess:
-                    # Readers give a file's pictures before its sound: nothing else comes after this.
-                    lacking = segment.modality
-                    break
-                piece = _prepare(segment, setup)
-            del segment  # its picture or frames need not wait in memory for the parent
-            send(out, piece)
-            del piece
+        lacking = _send_all(setup.read, (task.path, setup.options), setup, out, clock)
+        problems = _send_companions(task, setup, out, clock)
+    except UnwantedModality as error:
+        return Ended("skipped", str(error), clock.seconds, error.modality), True
     except MemoryError:
         memory = setup.limits.worker_memory
         needs = f"more than {memory / 2**30:.3g} GiB of" if memory else "more"
@@ -111,20 +100,71 @@ def _work(path: Path, setup: Setup, out: IO[bytes]) -> tuple[Ended, bool]:
         os._exit(0)
     except Exception as error:
         return Ended(*_reason(error), clock.seconds), True
+    return Ended("read", None, clock.seconds, lacking, tuple(problems)), True
+
+
+def _send_companions(task: Task, setup: Setup, out: IO[bytes], clock: _Clock) -> list[tuple[Path, str]]:
+    """Those that cannot be read, with the reason: a damaged caption takes nothing from its picture."""
+    problems = []
+    for companion in task.companions:
+        try:
+            _send_all(setup.read_companion, (companion, task.path, setup.options), setup, out, clock)
+        except (BrokenPipeError, MemoryError):
+            raise
+        except Exception as error:
+            problems.append((companion, _reason(error)[1]))
+    return problems
+
+
+_Reading: TypeAlias = "Callable[..., Iterator[Segment]]"
+
+
+def _send_all(
+    read: _Reading,
+    given: tuple[Any, ...],
+    setup: Setup,
+    out: IO[bytes],
+    clock: _Clock,
+) -> Modality | None:
+    """Send every segment that `read(*given)` yields as soon as it is there, but for those the space has no
+    encoder for: the modality of the last such one is returned."""
+    lacking = None
+    segments = _started(read, given)
+    try:
+        while True:
+            with clock:
+                segment = next(segments, None)
+                if segment is None:
+                    return lacking
+                if segment.modality not in setup.preprocess:
+                    lacking = segment.modality
+                    continue
+                piece = _prepare(segment, setup)
+            del segment  # its picture or frames need not wait in memory for the parent
+            send(out, piece)
+            del piece
     finally:
         with contextlib.suppress(Exception):
-            segments.close()  # type: ignore[attr-defined]
-    return Ended("read", None, clock.seconds, lacking), True
+            segments.close()
 
 
-def _segments(path: Path, setup: Setup) -> Iterator[Segment]:
-    yield from setup.read(path, setup.options)
+def _started(read: _Reading, given: tuple[Any, ...]) -> Generator[Segment, None, None]:
+    yield from read(*given)  # so that what it raises at once comes out of `next` too
 
 
 def _prepare(segment: Segment, setup: Setup) -> Piece:
     preprocess = setup.preprocess[segment.modality]
-    prepared = segment.content if preprocess is None else preprocess(segment.content)
-    return Piece(segment.modality, segment.start, segment.end, prepared)  # type: ignore[arg-type]
+    blank = segment.role == "blank"
+    prepared = segment.content if preprocess is None or blank else preprocess(segment.content)
+    return Piece(
+        segment.modality,
+        segment.start,
+        segment.end,
+        prepared,  # type: ignore[arg-type]
+        segment.page,
+        segment.chars,
+        segment.role,
+    )
 
 
 def _reason(error: Exception) -> tuple[Outcome, str]:

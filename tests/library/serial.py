@@ -11,10 +11,13 @@ from types import ModuleType
 from typing import Any
 
 import numpy as np
+from multimodal.readers.companions import read_companion
 from numpy.typing import NDArray
 
 from multimodal.errors import ReadError, UnsupportedFile
+from multimodal.pipeline.wire import Limits, Task
 from multimodal.space import Space
+from multimodal.types import Segment
 
 
 @dataclass(frozen=True)
@@ -23,7 +26,11 @@ class Row:
     start: float | None
     end: float | None
     text: str | None
-    vector: NDArray[np.float32]
+    vector: NDArray[np.float32] | None
+    page: int | None = None
+    chars: tuple[int, int] | None = None
+    role: str = "content"
+    frames: Any = None
 
 
 @dataclass(frozen=True)
@@ -33,6 +40,15 @@ class EncodedFile:
     seconds: float
     status: str
     reason: str | None = None
+    problems: tuple[tuple[Path, str], ...] = ()
+
+
+def _row(segment: Segment, space: Space) -> Row:
+    text = segment.content if isinstance(segment.content, str) and segment.content else None
+    blank = segment.role == "blank"
+    vector = None if blank else space[segment.modality].encode([segment.content])[0]
+    place = segment.page, segment.chars, segment.role
+    return Row(segment.modality, segment.start, segment.end, text, vector, *place)
 
 
 @dataclass
@@ -43,28 +59,33 @@ class Serial:
     seen: list[Path] = field(default_factory=list)
 
     def encode_files(
-        self, paths: Iterable[Path], space: Space, *, workers: int | None = None, on_progress: Any = None
+        self, paths: Iterable[Task], space: Space, *, on_progress: Any = None, **options: Any
     ) -> Iterator[EncodedFile]:
-        for path in paths:
-            self.seen.append(path)
-            self.before(path)
+        for task in paths:
+            self.seen.append(task.path)
+            self.before(task.path)
             begun = time.perf_counter()
-            rows, status, reason = [], "added", None
+            rows, status, reason, problems = [], "added", None, []
             try:
-                for segment in space.read(path):
-                    text = segment.content if isinstance(segment.content, str) else None
-                    vector = space[segment.modality].encode([segment.content])[0]
-                    rows.append(Row(segment.modality, segment.start, segment.end, text, vector))
+                rows = [_row(segment, space) for segment in space.read(task.path)]
+                for companion in task.companions:
+                    try:
+                        told = read_companion(companion, task.path, space.read_options)
+                        rows += [_row(segment, space) for segment in told]
+                    except ReadError as error:
+                        problems.append((companion, str(error)))
             except UnsupportedFile as error:
                 rows, status, reason = [], "skipped", str(error)
             except ReadError as error:
                 rows, status, reason = [], "failed", str(error)
-            yield EncodedFile(path, rows, time.perf_counter() - begun, status, reason)
+            seconds = time.perf_counter() - begun
+            yield EncodedFile(task.path, rows, seconds, status, reason, tuple(problems))
 
     def module(self) -> ModuleType:
         """What stands in for `multimodal.pipeline`."""
         module = ModuleType("multimodal.pipeline")
         module.encode_files = self.encode_files  # type: ignore[attr-defined]
+        module.Limits = Limits  # type: ignore[attr-defined]
         return module
 
     def install(self) -> None:

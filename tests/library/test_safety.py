@@ -17,7 +17,8 @@ import pytest
 from multimodal import Library, LibraryBusy, LibraryError, NoLibrary
 from multimodal.library import library as module
 from multimodal.library import migrations, vectors
-from multimodal.library.sqlite import DATABASE, SqliteStore
+from multimodal.library.opening import DATABASE
+from multimodal.library.sqlite import SqliteStore
 from multimodal.space import Space
 from tests.fakes import fake_space
 from tests.library.conftest import TEXTS

@@ -18,7 +18,7 @@ from multimodal.encoder import Encoder
 from multimodal.pipeline import EncodedFile, Progress, Row, encode_files, pool
 from multimodal.pipeline.encode import default_workers, setup_for
 from multimodal.pipeline.pool import DecodePool
-from multimodal.pipeline.wire import Limits
+from multimodal.pipeline.wire import Limits, Task
 from multimodal.space import Space, load_space
 from tests import media
 from tests.fakes import DIM, FakeSource, fake_space
@@ -283,7 +283,7 @@ def test_rows_are_plain_values() -> None:
 def test_a_pool_alone_decodes(folder: Path) -> None:
     decode = DecodePool(lambda: setup_for(fake_space(), Limits()), 1, Limits())
     try:
-        decode.submit(7, folder / "good.jpg")
+        decode.submit(7, Task(folder / "good.jpg"))
         events = []
         while len(events) < 2:
             event = decode.get(1)

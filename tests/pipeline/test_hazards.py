@@ -18,7 +18,7 @@ from multimodal.pipeline import EncodedFile, Limits, encode_files
 from multimodal.pipeline import pool as pool_module
 from multimodal.pipeline.encode import setup_for
 from multimodal.pipeline.pool import DecodePool
-from multimodal.pipeline.wire import Ended, Setup
+from multimodal.pipeline.wire import Ended, Setup, Task
 from multimodal.space import Space
 from multimodal.types import ReadOptions
 from tests.fakes import fake_space
@@ -106,7 +106,7 @@ def test_a_worker_that_dies_between_files_costs_none(script: Script, tmp_path: P
     pool = DecodePool(lambda: setup_for(fake_space(), QUICK), 1, QUICK)
     try:
         for task, path in enumerate((first, second)):
-            pool.submit(task, path)
+            pool.submit(task, Task(path))
             messages = []
             while not messages or not isinstance(messages[-1], Ended):
                 event = pool.get(0.5)
