@@ -114,6 +114,19 @@ class ReadOptions:
 
 
 @dataclass(frozen=True)
+class Facts:
+    """What a file says of itself: the size of its picture in pixels, upright; its seconds; its date.
+
+    `taken` is as ISO 8601 says, without a zone where the file names none: "2024-05-03T17:20:00".
+    """
+
+    width: int | None = None
+    height: int | None = None
+    duration: float | None = None
+    taken: str | None = None
+
+
+@dataclass(frozen=True)
 class Hit:
     """One search result: a moment of a file.
 

@@ -15,7 +15,7 @@ from multimodal.library.jobs import Feed, Job, Recipe, content_hash, is_as_remem
 from multimodal.library.roots import Target, is_below
 from multimodal.library.scan import Found, said
 from multimodal.library.store import FileEntry, FileState, Kept, SegmentRow, Store
-from multimodal.types import FileRecord, FileStatus
+from multimodal.types import Facts, FileRecord, FileStatus
 
 if TYPE_CHECKING:
     from multimodal.pipeline import EncodedFile, Row, Task
@@ -166,7 +166,7 @@ class Run:
         rows = [_stored(row, encoders[row.modality]) for row in result.rows]
         count = sum(row.vector is not None for row in rows)
         problems = {path.name: reason for path, reason in result.problems}
-        self._keep(job, rows, "added", count, result.seconds, problems)
+        self._keep(job, rows, "added", count, result.seconds, problems, result.facts)
 
     def _reuse_rows(self, job: Job, state: FileState) -> None:
         """Give a file the rows of one with the same content, whose companions are the same by their kinds."""
@@ -176,7 +176,8 @@ class Run:
             names = [entry[0] for entry in json.loads(state.companions)]
             now = [companion.name for companion in job.companions]
             problems = {mine: wrong[its] for mine, its in zip(now, names, strict=True) if its in wrong}
-        self._keep(job, self.store.rows(state.number), "reused", state.segments, problems=problems)
+        rows = self.store.rows(state.number)
+        self._keep(job, rows, "reused", state.segments, problems=problems, facts=state.facts)
 
     def _settle(self, feed: Feed, finished: dict[Path, bool]) -> None:
         """Store what the feed has put aside: refusals, and copies of files that are finished by now."""
@@ -203,8 +204,9 @@ class Run:
         segments: int,
         seconds: float = 0.0,
         problems: Mapping[str, str] = MappingProxyType({}),
+        facts: Facts | None = None,
     ) -> None:
-        entry = self._entry(job, seconds)
+        entry = replace(self._entry(job, seconds), facts=facts)
         entry = replace(entry, rows=rows, recipe=self.recipe.reading, companions=written(job.found, problems))
         self._put(entry, FileRecord(job.path, status, segments, seconds), job.found)
 

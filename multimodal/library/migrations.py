@@ -52,6 +52,10 @@ MIGRATIONS: tuple[str, ...] = (
     # 2. Blank segments (silence, black) have no vector; sidecars are remembered with the file they tell of.
     """
     ALTER TABLE files ADD COLUMN companions TEXT NOT NULL DEFAULT '';  -- JSON, '' for none
+    ALTER TABLE files ADD COLUMN width INTEGER;                        -- pixels, upright
+    ALTER TABLE files ADD COLUMN height INTEGER;
+    ALTER TABLE files ADD COLUMN duration REAL;                        -- seconds
+    ALTER TABLE files ADD COLUMN taken TEXT;                           -- ISO 8601
     ALTER TABLE segments ADD COLUMN page INTEGER;                      -- from 1
     ALTER TABLE segments ADD COLUMN begin_char INTEGER;                -- offsets in the visible text
     ALTER TABLE segments ADD COLUMN end_char INTEGER;

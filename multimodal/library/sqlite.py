@@ -9,13 +9,14 @@ import sqlite3
 import threading
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
+from dataclasses import asdict
 from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
 from multimodal.library import migrations, opening
 from multimodal.library.store import FileEntry, FileState, Root, SegmentRow, StoredSegment, VectorRows
-from multimodal.types import Modality
+from multimodal.types import Facts, Modality
 
 
 class SqliteStore:
@@ -165,6 +166,8 @@ class SqliteStore:
             "seconds": entry.seconds,
             "companions": entry.companions,
         }
+        if entry.facts is not None:
+            values.update(asdict(entry.facts))
         if entry.rows is not None:
             values["encoders"] = " ".join(sorted({row.encoder for row in entry.rows}))
             values["segments"] = sum(row.vector is not None for row in entry.rows)
@@ -248,11 +251,16 @@ class SqliteStore:
         return files, {modality: count for modality, count in total.items() if count}
 
 
-_STATE = "id, size, mtime_ns, hash, status, reason, recipe, encoders, segments, companions"
+_STATE = "id, size, mtime_ns, hash, status, reason, recipe, encoders, segments, companions,"
+_STATE += " width, height, duration, taken"
+
+
+_NO_FACTS, _NOTHING = Facts(), (None,) * 4  # shared by the many files that say nothing of themselves
 
 
 def _state(row: Sequence[Any]) -> FileState:
-    return FileState._make((*row[:7], _encoders(row[7]), *row[8:]))
+    facts = _NO_FACTS if row[10:] == _NOTHING else Facts(*row[10:])
+    return FileState._make((*row[:7], _encoders(row[7]), row[8], row[9], facts))
 
 
 def _chars(begin: int | None, end: int | None) -> tuple[int, int] | None:

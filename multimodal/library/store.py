@@ -7,7 +7,7 @@ from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from typing import Any, Literal, NamedTuple, Protocol, TypeAlias
 
-from multimodal.types import Modality, Role
+from multimodal.types import Facts, Modality, Role
 
 Kept: TypeAlias = Literal["indexed", "skipped", "failed"]
 
@@ -54,11 +54,13 @@ class FileState(NamedTuple):
     encoders: frozenset[str]
     segments: int
     companions: str
+    facts: Facts
 
 
 @dataclass(frozen=True)
 class FileEntry:
-    """A file to be stored in place of what was there; `rows` None keeps the segments it has.
+    """A file to be stored in place of what was there; `rows` None keeps the segments it has, `facts` None
+    what was known of it.
 
     `companions` tells of the files that were read with it (see `multimodal.library.scan.Companions`).
     """
@@ -74,6 +76,7 @@ class FileEntry:
     seconds: float
     rows: Sequence[SegmentRow] | None = ()
     companions: str = ""
+    facts: Facts | None = Facts()  # noqa: RUF009 - frozen
 
 
 @dataclass(frozen=True)

@@ -220,12 +220,12 @@ class _Run:
         del self._open[file.task]
         rows = [] if file.dropped else [row for row in file.rows if row is not None]
         status, reason = self._verdict(file, bool(rows))
-        problems = file.ended.problems
-        self._finished.append(EncodedFile(file.path, rows, file.seconds, status, reason, problems))
+        more = file.ended.problems, file.ended.facts
+        self._finished.append(EncodedFile(file.path, rows, file.seconds, status, reason, *more))
 
     def _verdict(self, file: OpenFile, has_rows: bool) -> tuple[Status, str | None]:
         assert file.ended is not None
-        outcome, reason, _, lacking, _ = file.ended
+        outcome, reason, lacking = file.ended.outcome, file.ended.reason, file.ended.lacking
         if outcome != "read" and lacking is None:
             return outcome, reason
         if file.problem is not None:

@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from multimodal.pipeline.wire import Ended, Piece
-from multimodal.types import Frames, Modality, Role
+from multimodal.types import Facts, Frames, Modality, Role
 
 BATCH = 32
 """Most segments in a batch."""
@@ -63,6 +63,7 @@ class EncodedFile:
     status: Status
     reason: str | None = None
     problems: tuple[tuple[Path, str], ...] = ()
+    facts: Facts = Facts()  # noqa: RUF009 - frozen
 
 
 @dataclass(frozen=True)

@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import IO, Any, Literal, NamedTuple, TypeAlias
 
 from multimodal.towers.base import Prepared, Preprocess
-from multimodal.types import Modality, ReadOptions, Role, Segment
+from multimodal.types import Facts, Modality, ReadOptions, Role, Segment
 
 Read: TypeAlias = Callable[[Path, ReadOptions], Iterator[Segment]]
 ReadCompanion: TypeAlias = Callable[[Path, Path, ReadOptions], Iterator[Segment]]
@@ -93,6 +93,7 @@ class Ended(NamedTuple):
     seconds: float = 0.0
     lacking: Modality | None = None
     problems: tuple[tuple[Path, str], ...] = ()
+    facts: Facts = Facts()
 
 
 Message: TypeAlias = "Setup | Task | Ready | Begun | Piece | Ended"

@@ -18,6 +18,7 @@ from pathlib import Path
 from queue import SimpleQueue
 from typing import IO, Any, TypeAlias
 
+from multimodal import readers
 from multimodal.errors import ReadError, UnsupportedFile, UnwantedModality
 from multimodal.pipeline.wire import Begun, Ended, Outcome, Piece, Ready, Setup, Task, receive, send
 from multimodal.types import Modality, Segment
@@ -90,6 +91,8 @@ def _work(task: Task, setup: Setup, out: IO[bytes]) -> tuple[Ended, bool]:
     try:
         lacking = _send_all(setup.read, (task.path, setup.options), setup, out, clock)
         problems = _send_companions(task, setup, out, clock)
+        with clock:
+            facts = readers.facts(task.path)
     except UnwantedModality as error:
         return Ended("skipped", str(error), clock.seconds, error.modality), True
     except MemoryError:
@@ -100,7 +103,7 @@ def _work(task: Task, setup: Setup, out: IO[bytes]) -> tuple[Ended, bool]:
         os._exit(0)
     except Exception as error:
         return Ended(*_reason(error), clock.seconds), True
-    return Ended("read", None, clock.seconds, lacking, tuple(problems)), True
+    return Ended("read", None, clock.seconds, lacking, tuple(problems), facts), True
 
 
 def _send_companions(task: Task, setup: Setup, out: IO[bytes], clock: _Clock) -> list[tuple[Path, str]]:

@@ -19,9 +19,9 @@ from multimodal.readers.sniff import content_kind
 from multimodal.readers.subtitles import SubtitleReader
 from multimodal.readers.text import TextReader
 from multimodal.readers.video import VideoReader
-from multimodal.types import ReadOptions, Segment
+from multimodal.types import Facts, ReadOptions, Segment
 
-__all__ = ["EXTENSIONS", "READERS", "Reader", "read", "reader_for"]
+__all__ = ["EXTENSIONS", "READERS", "Reader", "facts", "read", "reader_for"]
 
 VERSION = 2
 """Raise when the same file would give other segments; rows of older versions become stale."""
@@ -48,6 +48,17 @@ def read(path: Path, options: ReadOptions = ReadOptions()) -> Iterator[Segment]:
     return reader.read(path, options)
 
 
+def facts(path: Path) -> Facts:
+    """What a file says of itself: size of the picture, length, date. Nothing for one that cannot be read."""
+    try:
+        kind, reader = content_kind(path), reader_for(path)
+    except ReadError:
+        return Facts()
+    from multimodal.readers.about import facts_of
+
+    return facts_of(path, reader.modality, kind)
+
+
 def reader_for(path: Path) -> Reader:
     """The reader for a file, by its first bytes (and streams), else by its extension.
 
@@ -72,6 +83,8 @@ def _reader_of(kind: str | None, path: Path) -> Reader:
         if kind == "tiff" and path.suffix.lower() in _RAW_EXTENSIONS:
             raise UnsupportedFile(f"no reader takes camera raw files ({path.suffix.lower()})")
         return _BY_KIND[kind]
+    if kind == "text" and path.suffix.lower() in _PROGRAMS:
+        raise UnsupportedFile(f"no reader takes {path.suffix.lower()} files that hold text")
     if named is None:
         told = kind if kind != "text" else None  # text of another name is a program, a table, a log
         raise UnsupportedFile(f"no reader takes {told or _called(path)}")
@@ -82,6 +95,9 @@ def _reader_of(kind: str | None, path: Path) -> Reader:
 
 # These begin as a TIFF that holds a thumbnail; read as a picture they would be a lie.
 _RAW_EXTENSIONS = (".arw", ".cr2", ".dng", ".nef", ".nrw", ".orf", ".pef", ".raw", ".rw2", ".srw")
+
+_PROGRAMS = (".ts", ".mts")
+"""Extensions of transport streams and of TypeScript alike: programs are no damaged videos."""
 
 
 def _called(path: Path) -> str:

@@ -11,13 +11,14 @@ from types import ModuleType
 from typing import Any
 
 import numpy as np
-from multimodal.readers.companions import read_companion
 from numpy.typing import NDArray
 
 from multimodal.errors import ReadError, UnsupportedFile
 from multimodal.pipeline.wire import Limits, Task
+from multimodal.readers import facts
+from multimodal.readers.companions import read_companion
 from multimodal.space import Space
-from multimodal.types import Segment
+from multimodal.types import Facts, Segment
 
 
 @dataclass(frozen=True)
@@ -41,6 +42,7 @@ class EncodedFile:
     status: str
     reason: str | None = None
     problems: tuple[tuple[Path, str], ...] = ()
+    facts: Facts = Facts()  # noqa: RUF009 - frozen
 
 
 def _row(segment: Segment, space: Space) -> Row:
@@ -79,7 +81,8 @@ class Serial:
             except ReadError as error:
                 rows, status, reason = [], "failed", str(error)
             seconds = time.perf_counter() - begun
-            yield EncodedFile(task.path, rows, seconds, status, reason, tuple(problems))
+            told = facts(task.path) if status == "added" else Facts()
+            yield EncodedFile(task.path, rows, seconds, status, reason, tuple(problems), told)
 
     def module(self) -> ModuleType:
         """What stands in for `multimodal.pipeline`."""
