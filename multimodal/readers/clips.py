@@ -34,6 +34,11 @@ MOST_AHEAD = 4
 """Frames held back to see what follows: bounds memory whatever the frame rate."""
 TICK = 0.002
 """Seconds of slack in sampling: containers round time stamps to milliseconds."""
+BLACK_LUMA = 32
+"""The brightest that black gets. Video black is 16 and white 235: grey up to 7 % of the signal, 0.2 % of the
+light of white on a screen. Noise of the camera's or the encoder's is averaged away in the thumbnail."""
+BLACK_CHROMA = 12
+"""How far the chroma of black is from the grey of 128; a navy blue of luma 28 has 56."""
 
 
 @dataclass(eq=False)
@@ -56,18 +61,83 @@ def segments(looks: Iterable[Look], path: Path, options: ReadOptions) -> Iterato
     it is still too long. So a part lasts at most `video_seconds`, and at least half of it unless the
     shot itself is shorter. Segments join: each ends where the next starts, the last with its last frame.
     Frames are taken from the first of the shot on, `options.frame_rate` a second by their own times.
+
+    A black shot, and a black stretch of at least `options.video_min_seconds` within one (a long fade),
+    is a segment of its own with the role "blank"; those that follow each other are one, however long.
+    A shorter one stays in its shot. No part of a shot is shorter than `video_min_seconds`, which counts
+    up to half of `video_seconds`: the greater bound goes first, as it is what bounds memory.
+
+    Raises ValueError when `video_seconds` or `frame_rate` is not above 0.
     """
-    shot: _Shot | None = None
-    end = 0.0
+    cutter = _Cutter(path, options)
     for look, cut in mark_cuts(looks):
-        if shot is None or cut:
-            if shot is not None:
-                yield from shot.finish(look.time)
-            shot = _Shot(look.time, path, options)
-        yield from shot.add(look)
-        end = look.time + look.duration
-    if shot is not None:
-        yield from shot.finish(end)
+        yield from cutter.add(look, cut)
+    yield from cutter.finish()
+
+
+def is_black(thumb: NDArray[np.int16]) -> bool:
+    """Whether nothing is seen on a frame: no cell of its thumbnail is brighter or more coloured than black.
+
+    Black alone and no other flat colour: a screen of one bright colour is something that a person sees
+    and may look for, and fog, snow and sky come near it. A cell that holds a star or a letter is brighter.
+    """
+    return bool(thumb[0].max() <= BLACK_LUMA and np.abs(thumb[1:] - 128).max() <= BLACK_CHROMA)
+
+
+class _Cutter:
+    """Shots into segments, black apart. At any time there is a running shot or a running blank stretch."""
+
+    def __init__(self, path: Path, options: ReadOptions) -> None:
+        if not (options.video_seconds > 0 and 0 < options.frame_rate < math.inf):
+            raise ValueError("video_seconds and frame_rate must be above 0")
+        self.path, self.options = path, options
+        self.least = max(0.0, min(options.video_min_seconds, options.video_seconds / 2))
+        self.shot: _Shot | None = None
+        self.dark: float | None = None  # since when the running shot is black
+        self.blank: float | None = None  # where the running blank stretch begins
+        self.end = 0.0
+
+    def add(self, look: Look, cut: bool) -> Iterator[Segment]:
+        black = is_black(look.thumb)
+        yield from self._darken(look.time, over=cut)
+        self.end = look.time + look.duration
+        if self.blank is not None:
+            if black:
+                return
+            yield self._blank(look.time)
+        if cut and self.shot is not None:
+            yield from self.shot.finish(look.time)
+            self.shot = self.dark = None
+        if self.shot is None:
+            self.shot = _Shot(look.time, self.path, self.options)
+        if not black:
+            self.dark = None
+        elif self.dark is None:
+            self.dark = look.time
+        yield from self.shot.add(look)
+
+    def finish(self) -> Iterator[Segment]:
+        yield from self._darken(self.end, over=True)
+        if self.blank is not None:
+            yield self._blank(self.end)
+        elif self.shot is not None:
+            yield from self.shot.finish(self.end)
+
+    def _darken(self, time: float, over: bool) -> Iterator[Segment]:
+        """Turn the shot's black end into a blank stretch if it is long, or all there was of the shot.
+
+        The shot's parts so far end before it: they go out `video_seconds` behind the last frame at least.
+        """
+        if self.shot is None or self.dark is None:
+            return
+        if time - self.dark >= self.least or (over and self.dark == self.shot.first):
+            yield from self.shot.finish(self.dark)
+            self.blank, self.shot, self.dark = self.dark, None, None
+
+    def _blank(self, end: float) -> Segment:
+        segment = Segment("video", "", self.path, self.blank, end, role="blank")
+        self.blank = None
+        return segment
 
 
 class _Shot:
@@ -85,22 +155,25 @@ class _Shot:
         while look.time - self.begin >= 2 * limit:
             yield self._part(self.begin + limit)
         if look.time >= self.next_time - TICK:
-            self.shown = look.picture()
-            self.frames.append((look.time, self.shown))
+            self.frames.append((look.time, look.picture()))
             passed = math.floor((look.time - self.first + TICK) * self.options.frame_rate)
             self.next_time = self.first + (passed + 1) / self.options.frame_rate
 
     def finish(self, end: float) -> Iterator[Segment]:
+        """The parts up to `end`; frames from there on are left out."""
+        if end <= self.begin:
+            return
         parts = max(1, math.ceil((end - self.begin) / self.options.video_seconds - 1e-6))
         edges = np.linspace(self.begin, end, parts + 1)[1:]
         for edge in edges:
             yield self._part(float(edge))
 
     def _part(self, end: float) -> Segment:
-        inside = [frame for frame in self.frames if frame[0] < end] or self.frames[:1]
-        self.frames = [frame for frame in self.frames if frame[0] >= end]
+        inside = [frame for frame in self.frames if frame[0] < end]
+        self.frames = self.frames[len(inside) :]
         if not inside and self.shown is not None:
             inside = [(self.begin, self.shown)]  # one frame stands on the screen for longer than a part
+        self.shown = inside[-1][1]
         times = np.array([time for time, _ in inside], dtype=np.float64)
         clip = Clip([image for _, image in inside], times)
         segment = Segment("video", clip, self.path, self.begin, end)
@@ -129,10 +202,15 @@ def _decide(before: deque[Look], ahead: deque[Look]) -> tuple[Look, bool]:
     if cut:
         before.clear()
         look.score = 0.0  # the jump itself says nothing about how lively the new shot is
-    before.append(look)
+    # Without its picture: that holds a decoded frame, and there may be 60 of them of 12 MB each.
+    before.append(Look(look.time, look.duration, look.thumb, _passed, look.score))
     while len(before) > 1 and look.time - before[0].time > PAST:
         before.popleft()
     return look, cut
+
+
+def _passed() -> Image:
+    raise LookupError("the frame has passed by")
 
 
 def _is_cut(look: Look, before: deque[Look], ahead: deque[Look]) -> bool:

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
 
 from multimodal.errors import ReadError
 from multimodal.readers.base import readable
@@ -15,9 +15,24 @@ from multimodal.readers.sniff import HEAD_BYTES, sniff
 DECODE_THREADS = min(4, os.cpu_count() or 1)
 """Each more holds a few decoded frames: at 4K, 12 MB each."""
 
+MAX_PIXELS = 8192 * 8192
+"""Twice an 8K frame. The decoder allocates no larger one, whatever a header states."""
+
 LONGEST_GAP = 600.0
-"""Seconds. A time stamp that leaps further than this is damage. It bounds what one frame can ask for: a
-damaged header of a 45 kB file with 50 frames stated 21 million seconds."""
+"""Seconds. A time stamp that leaps further than this is damage, unless it stays within the stated duration
+of the file: then a slide was shown for that long. It bounds what one frame can ask for: a damaged header
+of a 45 kB file with 50 frames stated 21 million seconds."""
+
+PLAIN_GAP = 10.0
+"""Seconds. A leap of up to this much needs no proof."""
+
+LONGEST = 48 * 3600.0
+"""Seconds. Leaps of more than PLAIN_GAP do not lead beyond this: two frames could ask for any number of
+segments else. Files may well be longer, where their frames are no further apart."""
+
+
+DISCARD_ALL = 48
+"""FFmpeg's AVDISCARD_ALL."""
 
 
 @contextmanager
@@ -33,14 +48,56 @@ def open_media(path: Path) -> Iterator[Any]:
         file = path.open("rb")
     with file:
         try:
-            container = av.open(file, "r", metadata_errors="replace")
+            container = av.open(file, "r", options={"max_pixels": str(MAX_PIXELS)}, metadata_errors="replace")
         except (av.FFmpegError, ValueError) as error:
-            file.seek(0)
-            if sniff(file.read(HEAD_BYTES)) == "mp4":  # its index often stands at the end, lost with it
-                raise ReadError("the file is damaged or incomplete: its index cannot be read") from error
-            raise ReadError("the file is damaged, or not of a kind FFmpeg can read") from error
+            raise ReadError(_why_closed(file)) from error
         with container:
             yield container
+
+
+@contextmanager
+def ffmpeg_errors(reason: str) -> Iterator[None]:
+    """Turns what FFmpeg, or PyAV for it, says about a frame into a ReadError for that reason."""
+    import av
+
+    try:
+        yield
+    except (av.FFmpegError, ValueError, OverflowError) as error:
+        raise ReadError(reason) from error
+
+
+def _why_closed(file: BinaryIO) -> str:
+    with readable():
+        file.seek(0)
+        if sniff(file.read(HEAD_BYTES)) != "mp4":
+            return "the file is damaged, or not of a kind FFmpeg can read"
+        if not _has_index(file):  # it often stands at the end, lost with it
+            return "the file is incomplete: its index (moov) is missing"
+        return "the file is damaged or incomplete: its index (moov) cannot be read"
+
+
+def _has_index(file: BinaryIO) -> bool:
+    """Whether an mp4 has a box "moov" (ISO 14496-12 8.2.1) among its first 1,000 boxes."""
+    place = 0
+    for _ in range(1000):
+        file.seek(place)
+        head = file.read(16)
+        size = int.from_bytes(head[:4], "big")
+        if head[4:8] == b"moov":
+            return True
+        if size == 1:
+            size = int.from_bytes(head[8:16], "big")
+        if len(head) < 8 or size < 8 or place + size >= 1 << 63:
+            return False
+        place += size
+    return False
+
+
+def read_only(container: Any, streams: Sequence[Any]) -> None:
+    """Lets the demuxer pass over what is in no stream of `streams`, unread where the format allows it."""
+    for stream in container.streams:
+        if stream not in streams and hasattr(stream, "discard"):  # since PyAV 18
+            stream.discard = DISCARD_ALL
 
 
 def picture_stream(container: Any) -> Any | None:
@@ -103,6 +160,50 @@ def decoded(container: Any, stream: Any) -> Iterator[Any]:
 def zero(container: Any) -> float:
     """The container's time of its first moment, in seconds: what a player shows as 0:00."""
     return max(0.0, (container.start_time or 0) / 1_000_000)
+
+
+def stated(container: Any) -> float:
+    """The duration in seconds that the container's header states, 0 where it does not; at most LONGEST."""
+    return min(max(0.0, (container.duration or 0) / 1_000_000), LONGEST)
+
+
+def may_follow(time: float, last: float, duration: float) -> bool:
+    """Whether what is presented at `time` can follow what is presented at `last`, by LONGEST_GAP."""
+    gap = time - last
+    if gap <= PLAIN_GAP:
+        return gap > 0
+    return time <= LONGEST and (gap <= LONGEST_GAP or time <= duration)
+
+
+class Clock:
+    """Makes the presentation times of a stream's frames ascend.
+
+    Times that `may_follow` are taken as they are. A frame without one, or with one that falls back by
+    less than a second, follows the frame before by `step`. After a greater leap, as where two recordings
+    of a broadcast were joined, so do all after it: they keep their distances.
+    """
+
+    def __init__(self, duration: float, step: float) -> None:
+        self.duration, self.step = duration, step
+        self.last: float | None = None
+        self.shift = 0.0
+
+    def ascending(self, time: float | None) -> float:
+        """The time of the next frame: seconds from 0:00, above all before."""
+        if self.last is None:
+            time = time or 0.0
+            near = -1.0 < time <= 0.0 or may_follow(time, 0.0, self.duration)
+            self.last = max(0.0, time) if near else 0.0
+            self.shift = 0.0 if near else time
+            return self.last
+        after = self.last + self.step
+        if time is not None:
+            if may_follow(time - self.shift, self.last, self.duration):
+                after = time - self.shift
+            elif not self.last - 1.0 < time - self.shift <= self.last:
+                self.shift = time - after
+        self.last = after
+        return after
 
 
 def seconds(frame: Any, origin: float) -> float | None:

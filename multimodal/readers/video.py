@@ -9,19 +9,24 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from multimodal.errors import ReadError
+from multimodal.errors import ReadError, UnwantedModality
 from multimodal.readers.audio import sound_segments
 from multimodal.readers.container import (
     DECODE_THREADS,
-    LONGEST_GAP,
+    MAX_PIXELS,
+    Clock,
     decoded,
+    ffmpeg_errors,
     open_media,
     picture_stream,
     plausible,
+    read_only,
     seconds,
     sound_stream,
+    stated,
     zero,
 )
+from multimodal.readers.tracks import subtitle_segments, text_streams
 from multimodal.types import Modality, ReadOptions, Segment
 
 if TYPE_CHECKING:
@@ -32,38 +37,57 @@ if TYPE_CHECKING:
 MARGIN = 1.15
 """Frames come with a shorter side of this times `min_side`, so that an encoder's own resize still shrinks."""
 
+LARGE_PIXELS = 4096 * 2304
+"""Larger frames are decoded by one thread: at 8K each further one would hold 50 MB more."""
+
 
 class VideoReader:
-    """Moving pictures, and the sound that goes with them.
+    """Moving pictures, the sound that goes with them, and the subtitles inside the file.
 
-    Yields the shots as video segments while decoding, then the sound track as audio segments. Times are
-    presentation times from what a player shows as 0:00, whatever the frame rate does. Rotation and
-    non-square pixels are undone. Of a damaged file, what decodes is given; ReadError when nothing does.
+    Yields the shots as video segments while decoding (black as such, see `multimodal.readers.clips`), then
+    the sound track, then what the text tracks say; what is not in `options.modalities` is not decoded.
+    Of several sound tracks the one that is marked as the default is read, also where it is silent: the
+    file is not decoded once more to look for another. Times are presentation times from what a player
+    shows as 0:00, whatever the frame rate does. Rotation and non-square pixels are undone. Of a damaged
+    file, what decodes is given; ReadError when nothing does, UnwantedModality when it holds nothing of
+    what is asked for.
     """
 
     modality: Modality = "video"
     yields: tuple[Modality, ...] = ("video", "audio", "text")
     noun = "a video"
-    extensions = (".mp4", ".m4v", ".mkv", ".webm", ".mov", ".avi")
+    extensions = (
+        ".mp4", ".m4v", ".mkv", ".webm", ".mov", ".avi", ".ts", ".m2ts", ".mts", ".mpg", ".mpeg",
+        ".wmv", ".flv", ".3gp", ".ogv", ".mxf",
+    )  # fmt: skip
     kinds = ("video",)
 
     def read(self, path: Path, options: ReadOptions = ReadOptions()) -> Iterator[Segment]:  # noqa: B008
         from multimodal.readers.clips import segments
 
+        wanted, held, found = options.modalities, set[Modality](), 0
         with open_media(path) as container:
             stream = picture_stream(container)
-            has_sound = sound_stream(container) is not None
-            found = 0
-            if stream is not None:
+            if sound_stream(container) is not None:
+                held.add("audio")
+            if text_streams(container):
+                held.add("text")
+            if stream is not None and "video" in wanted:
                 for segment in segments(_looks(container, stream, options.min_side), path, options):
                     yield segment
                     found += 1
-        if has_sound:
+        if "audio" in held.intersection(wanted):
             for segment in sound_segments(path, options):
                 yield segment
                 found += 1
+        if "text" in held.intersection(wanted):
+            for segment in subtitle_segments(path, options):
+                yield segment
+                found += 1
         if not found:
-            raise ReadError("no picture of the video can be decoded")
+            if "video" not in wanted and held.isdisjoint(wanted):
+                raise UnwantedModality(self.modality)
+            raise ReadError(f"no {'picture' if 'video' in wanted else 'sound'} of the video can be decoded")
 
 
 def _looks(container: Any, stream: Any, min_side: int | None) -> Iterator[Look]:
@@ -72,36 +96,34 @@ def _looks(container: Any, stream: Any, min_side: int | None) -> Iterator[Look]:
 
     from multimodal.readers.clips import Look, shrink
 
+    context = stream.codec_context
+    if context.width * context.height > MAX_PIXELS:
+        raise ReadError(f"its pictures are too large to decode safely: {context.width} x {context.height}")
+    context.options = {**context.options, "max_pixels": str(MAX_PIXELS)}
     stream.thread_type = "AUTO"
-    stream.codec_context.thread_count = DECODE_THREADS
+    context.thread_count = 1 if context.width * context.height > LARGE_PIXELS else DECODE_THREADS
+    read_only(container, [stream])
     # One reformatter for each size: they keep their scaler from frame to frame.
     thumbs, pictures = VideoReformatter(), VideoReformatter()
     aspect = float(stream.sample_aspect_ratio or 1) or 1.0
     origin = zero(container)
     step = plausible(float(1 / stream.average_rate), 0.04) if stream.average_rate else 0.04
-    last: float | None = None
+    clock = Clock(stated(container), step)
     for frame in decoded(container, stream):
-        time = seconds(frame, origin)
-        if last is None:
-            time = min(max(0.0, time or 0.0), LONGEST_GAP)
-        elif time is None or not last < time <= last + LONGEST_GAP:
-            time = last + step
+        time = clock.ascending(seconds(frame, origin))
         shown = plausible(float((frame.duration or 0) * (frame.time_base or 0)), step)
-        # Point samples within 64 x 64 cells, averaged 4 x 4: a third of what an area filter costs.
-        small = thumbs.reformat(frame, 64, 64, "yuv444p", interpolation="FAST_BILINEAR")
-        yield Look(
-            time,
-            shown,
-            shrink(np.asarray(small.to_ndarray(), np.uint8)),
-            _picture(pictures, frame, aspect, min_side),
-        )
-        last = time
+        with ffmpeg_errors("the pictures have a form FFmpeg cannot convert"):
+            # Point samples within 64 x 64 cells, averaged 4 x 4: a third of what an area filter costs.
+            small = thumbs.reformat(frame, 64, 64, "yuv444p", interpolation="FAST_BILINEAR")
+        thumb = shrink(np.asarray(small.to_ndarray(), np.uint8))
+        yield Look(time, shown, thumb, _picture(pictures, frame, aspect, min_side))
 
 
 def _picture(reformatter: Any, frame: Any, aspect: float, min_side: int | None) -> Any:
     def convert() -> Image:
         width, height = _size(frame.width, frame.height, aspect, min_side)
-        image = reformatter.reformat(frame, width, height, "rgb24", interpolation="BICUBIC").to_image()
+        with ffmpeg_errors("the pictures have a form FFmpeg cannot convert"):
+            image = reformatter.reformat(frame, width, height, "rgb24", interpolation="BICUBIC").to_image()
         return _turned(image, frame.rotation)
 
     return convert
@@ -110,6 +132,8 @@ def _picture(reformatter: Any, frame: Any, aspect: float, min_side: int | None) 
 def _size(width: int, height: int, aspect: float, min_side: int | None) -> tuple[int, int]:
     """The size of a frame in square pixels, its shorter side brought down to MARGIN times `min_side`."""
     wide, high = width * aspect, float(height)
+    if not 1 <= wide <= MAX_PIXELS / high:  # no header can ask for more than the largest picture
+        wide = float(width)
     scale = min(1.0, math.ceil(min_side * MARGIN) / min(wide, high)) if min_side else 1.0
     return max(1, round(wide * scale)), max(1, round(high * scale))
 

@@ -138,8 +138,8 @@ def test_variable_frame_rate_times_are_right(extension: str, tmp_path: Path) -> 
     frames = []
     for i, time in enumerate(times):
         image = Image.new("L", (160, 120), 128)
-        image.paste(16 + 220 * (i % 11) // 10, (0, 0, 80, 120))
-        image.paste(16 + 220 * (i // 11) // 10, (80, 0, 160, 120))
+        image.paste(40 + 200 * (i % 11) // 10, (0, 0, 80, 120))
+        image.paste(40 + 200 * (i // 11) // 10, (80, 0, 160, 120))
         frames.append((float(time), image.convert("RGB")))
     path = media.write_frames(tmp_path / f"x{extension}", frames, 25)
     segments = shots(path, ReadOptions(frame_rate=4))
@@ -148,7 +148,7 @@ def test_variable_frame_rate_times_are_right(extension: str, tmp_path: Path) -> 
     for segment in segments:
         for frame, time in zip(clip(segment).frames, clip(segment).times, strict=True):
             levels = np.asarray(frame.convert("L"), float)
-            digits = [round((levels[20:100, x : x + 40].mean() - 16) / 22) for x in (20, 100)]
+            digits = [round((levels[20:100, x : x + 40].mean() - 40) / 20) for x in (20, 100)]
             assert abs(times[digits[0] + 11 * digits[1]] - time) < 0.05
             seen += 1
     assert seen > 3 * times[-1] / 1.5
@@ -199,7 +199,7 @@ def test_a_broken_off_video_gives_what_it_holds(tmp_path: Path) -> None:
     assert 1.0 < edges(shots(path))[-1] < 11.0
     mp4 = media.write_video(tmp_path / "x.mp4", seconds=1.0)
     mp4.write_bytes(mp4.read_bytes()[: mp4.stat().st_size // 2])
-    with pytest.raises(ReadError, match="damaged or incomplete: its index"):
+    with pytest.raises(ReadError, match="incomplete: its index .moov. is missing"):
         shots(mp4)
 
 
