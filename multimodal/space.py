@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING, TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
@@ -13,16 +12,11 @@ from numpy.typing import NDArray
 from multimodal import readers
 from multimodal.encoder import Encoder
 from multimodal.errors import NoEncoder, QueryError, ReadError, SpaceError
+from multimodal.query import Query
 from multimodal.sources import Source, source
 from multimodal.towers.base import unit
 from multimodal.towers.video import VideoTower
-from multimodal.types import Audio, Clip, Content, Match, Modality, Segment, Vectors
-
-if TYPE_CHECKING:
-    from PIL.Image import Image
-
-Item: TypeAlias = "str | Path | Image | Audio | Clip | Segment"
-"""A `str` is always text; everything else is always media."""
+from multimodal.types import Audio, Clip, Content, Item, Match, Modality, Segment, Vectors
 
 
 class Space(Mapping[Modality, Encoder]):
@@ -115,6 +109,13 @@ class Space(Mapping[Modality, Encoder]):
         if modality is None:
             raise ReadError(f"{path} holds nothing to embed")
         return modality, unit(total)
+
+    def query(self, item: Query | Item, at: float | None = None) -> Query:
+        """A query to add to, to take from and to search with: `space.query("beach") + Path("dog.jpg")`.
+
+        `at` are seconds: the moment of a file rather than the mean of the whole. Raises QueryError.
+        """
+        return Query.of(item, at)
 
     def similarity(self, a: Item | Sequence[Item], b: Item | Sequence[Item]) -> NDArray[np.float32]:
         """Cosines (n, m) of every item of `a` with every item of `b`, in [-1, 1]."""

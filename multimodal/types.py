@@ -79,6 +79,10 @@ class Segment:
     role: Role = "content"
 
 
+Item: TypeAlias = "str | Path | Image | Audio | Clip | Segment"
+"""A `str` is always text; everything else is always media."""
+
+
 @dataclass(frozen=True, eq=False)
 class Frames:
     """Some frames of a clip, embedded: `vectors` (f, dim) float32 unit rows at `times` (f,) seconds."""

@@ -16,7 +16,7 @@ ROOT = Path(multimodal.__file__).parent
 LAYERS = [
     {"types", "errors"},
     {"readers", "towers"},
-    {"encoder"},
+    {"encoder", "query"},
     {"sources"},
     {"space"},
     {"pipeline"},
