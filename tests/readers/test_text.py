@@ -10,7 +10,9 @@ import pytest
 from multimodal.errors import ReadError
 from multimodal.readers import read
 from multimodal.readers.subtitles import cues
-from multimodal.readers.text import decode, passages, plain_markdown
+from multimodal.readers.encodings import decode
+from multimodal.readers.markdown import plain_markdown
+from multimodal.readers.text import passages
 from multimodal.types import ReadOptions, Segment
 from tests import media
 
