@@ -69,7 +69,7 @@ def test_match_ranks_captions_with_probabilities() -> None:
 
 
 def test_frame_weights_of_the_mean_pooler() -> None:
-    clip = Clip([plain("red"), plain("blue"), plain("blue")], np.array([0.0, 0.5, 1.0]))
+    clip = Clip([plain("red"), plain("blue"), plain("green")], np.array([0.0, 0.5, 1.0]))
     np.testing.assert_allclose(fake_space().frame_weights(clip), [1 / 3] * 3, atol=1e-7)
 
 

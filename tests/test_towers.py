@@ -12,7 +12,8 @@ from multimodal import Audio, Clip, load_space
 from multimodal.towers.base import unit
 from multimodal.towers.minilm import _erf
 from multimodal.towers.pixels import ResizeCrop
-from multimodal.towers.video import TemporalPooler, time_code, without_bars
+from multimodal.towers.video import KEPT, TemporalPooler, VideoTower, spread, time_code, voting, without_bars
+from tests.fakes import fake_space
 
 
 def picture(width: int, height: int, seed: int = 0) -> Image.Image:
@@ -161,3 +162,92 @@ def test_bars_are_cut_off_alike_in_every_frame() -> None:
     speck = Image.new("RGB", (160, 90), "white")
     speck.paste(picture(9, 9), (80, 40))
     assert without_bars([speck]) == [speck]
+
+
+def black() -> Image.Image:
+    return Image.new("RGB", (64, 48))
+
+
+def noisy(frame: Image.Image, seed: int, sigma: float = 16) -> Image.Image:
+    pixels = np.asarray(frame, np.float32)
+    return Image.fromarray(
+        np.clip(pixels + np.random.default_rng(seed).normal(0, sigma, pixels.shape), 0, 255).astype(np.uint8)
+    )
+
+
+def video_tower() -> VideoTower:
+    tower = fake_space()["video"].tower
+    assert isinstance(tower, VideoTower)
+    return tower
+
+
+def clip_of(shown: list[Image.Image], start: float = 10.0) -> Clip:
+    return Clip(shown, start + 0.5 * np.arange(len(shown)))
+
+
+def test_one_frame_votes_for_all_that_look_like_it() -> None:
+    a, b = picture(640, 480), picture(640, 480, seed=1)
+    assert voting([a]).tolist() == [0]
+    assert voting([noisy(a, seed) for seed in range(5)]).tolist() == [2]
+    assert voting([a, a, a, b, a, b]).tolist() == [2, 5]  # the middle one of either kind
+    speck = a.copy()
+    speck.paste((255, 0, 255), (200, 200, 260, 260))
+    assert voting([a, speck]).tolist() == [0, 1]
+
+
+def test_black_frames_do_not_vote_unless_all_are_black() -> None:
+    a = picture(64, 48)
+    dim = Image.blend(black(), a, 0.05)
+    assert voting([black(), dim, a, noisy(black(), 0, 8)]).tolist() == [2]
+    assert voting([black(), black(), dim]).tolist() == [0, 1, 2]
+    white = Image.new("RGB", (64, 48), "white")
+    assert voting([black(), white]).tolist() == [1]
+
+
+def test_a_fade_in_gives_the_vector_of_what_it_fades_to() -> None:
+    tower, shown = video_tower(), [picture(64, 48, seed) for seed in (1, 2)]
+    faded = tower.forward([tower.preprocess(clip_of([black()] * 4 + shown))])
+    np.testing.assert_array_equal(faded, tower.forward([tower.preprocess(clip_of(shown))]))
+
+
+def test_frame_weights_are_of_the_frames_given() -> None:
+    a, b = picture(64, 48), picture(64, 48, seed=1)
+    weights = video_tower().frame_weights(clip_of([black(), a, a, a, b]))
+    np.testing.assert_allclose(weights, [0, 0, 0.5, 0, 0.5])
+    assert weights.dtype == np.float32
+
+
+def test_a_still_clip_costs_one_frame_and_is_its_vector() -> None:
+    tower, still = video_tower(), picture(64, 48)
+    frames, times, places = tower.preprocess(clip_of([still] * 30))
+    assert len(frames) == 1 and times.tolist() == [7.5] and places.tolist() == [15]
+    np.testing.assert_allclose(
+        tower.forward([(frames, times, places)])[0],
+        tower.image.encode([still])[0],
+        atol=1e-6,
+    )
+
+
+def test_kept_frames_are_unit_vectors_spread_over_time() -> None:
+    tower = video_tower()
+    colours = [Image.new("RGB", (64, 48), (12 * i, 255 - 12 * i, 128)) for i in range(20)]
+    long, short = clip_of(colours), clip_of([colours[0], colours[0], colours[9]])
+    batch = [tower.preprocess(long), tower.preprocess(short)]
+    pooled, kept = tower.forward_kept(batch)
+    np.testing.assert_array_equal(pooled, tower.forward(batch))
+    assert [len(one.times) for one in kept] == [KEPT, 2]
+    assert kept[0].times[0] == 0 and kept[0].times[-1] == 9.5 and np.diff(kept[0].times).min() >= 1
+    assert kept[1].times.tolist() == [0.5, 1.0]
+    for frames_of, shown in zip(kept, (long, short), strict=True):
+        assert frames_of.times.dtype == np.float64 and frames_of.vectors.dtype == np.float32
+        at = np.searchsorted(shown.times, frames_of.times + shown.times[0])
+        expected = tower.image.encode([shown.frames[place] for place in at])
+        np.testing.assert_allclose(frames_of.vectors, expected, atol=1e-6)
+        np.testing.assert_allclose(np.linalg.norm(frames_of.vectors, axis=1), 1, atol=1e-6)
+
+
+def test_spread_takes_the_nearest_to_even_steps() -> None:
+    assert spread(np.arange(5, dtype=np.float32), 8).tolist() == [0, 1, 2, 3, 4]
+    assert spread(np.arange(15, dtype=np.float32), 8).tolist() == [0, 2, 4, 6, 8, 10, 12, 14]
+    crowded = np.array([0, 0.1, 0.2, 0.3, 5, 10], np.float32)
+    assert spread(crowded, 3).tolist() == [0, 4, 5]

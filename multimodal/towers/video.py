@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from multimodal.errors import SpaceError
 from multimodal.towers.base import Preprocess, identity, tensors_hash
-from multimodal.types import Clip, Content
+from multimodal.types import Clip, Content, Frames
 
 if TYPE_CHECKING:
     from PIL.Image import Image
@@ -20,12 +20,16 @@ if TYPE_CHECKING:
     from multimodal.encoder import Encoder
 
 Floats = NDArray[np.float32]
-PreparedClip = tuple[NDArray[np.uint8], NDArray[np.float32]]
+PreparedClip = tuple[NDArray[np.uint8], NDArray[np.float32], NDArray[np.int32]]
+"""The frames that vote (v, ...), their seconds since the clip's first frame (v,), their places in it (v,)."""
+
+KEPT = 8
+"""Frame vectors that are kept of a clip: two seconds apart in the longest shots that are cut by default."""
 
 
 @dataclass(frozen=True)
 class ClipFrames:
-    """A clip to (frames (t, ...), seconds since its first frame (t,)): each frame prepared as a picture.
+    """A clip to its voting frames, each prepared as a picture: see `PreparedClip` and `voting`.
 
     Borders that stay one colour through the whole clip (letterbox bars, margins) are cut off first.
     """
@@ -35,8 +39,10 @@ class ClipFrames:
     def __call__(self, content: Content) -> PreparedClip:
         if not isinstance(content, Clip):
             raise TypeError(f"expected a clip, got {type(content).__name__}")
-        frames = np.stack([np.asarray(self.picture(frame)) for frame in without_bars(content.frames)])
-        return frames, (content.times - content.times[0]).astype(np.float32)
+        cropped = without_bars(content.frames)
+        places = voting(cropped)
+        frames = np.stack([np.asarray(self.picture(cropped[place])) for place in places])
+        return frames, (content.times[places] - content.times[0]).astype(np.float32), places
 
 
 @dataclass(frozen=True, eq=False)
@@ -116,6 +122,46 @@ def without_bars(frames: Sequence[Image]) -> list[Image]:
     return [frame.crop((int(left), int(top), int(right), int(bottom))) for frame in frames]
 
 
+THUMB = 16
+"""Frames are compared as the means of 16 x 16 cells, where the noise of single pixels is gone."""
+BLACK = 18
+"""A frame is black where no cell and channel is above this (0 to 255), as for `multimodal.readers.clips`."""
+SAME = 8
+"""Frames are near-duplicates where no cell and channel differs by more than this. A still scene, with noise
+of a standard deviation of 16 levels, coded at any rate, stays below 7; so does a thing of 24 pixels in a
+width of 640 that moves by a third of its width. Of 546 pairs of frames in the six sample videos, 9 are
+below, all with cosines above 0.995; from 8 to 12 these fall to 0.975. Of 160 captions, .656 find their moment
+with near-duplicates left out and with all frames."""
+
+
+def voting(frames: Sequence[Image]) -> NDArray[np.int32]:
+    """The places (v,), ascending, of the frames that stand for a clip: one for each that looks different.
+
+    Black frames do not vote, so that a fade makes no clip like every other; where all are black, all do.
+    The others form groups around the first of each kind, and of each group the middle one votes: right
+    after a cut, encoders give a coarse picture.
+    """
+    from PIL.Image import Resampling
+
+    size = (THUMB, THUMB)
+    thumbs = [
+        np.asarray(frame.convert("RGB").resize(size, Resampling.BOX), dtype=np.int16) for frame in frames
+    ]
+    groups: list[list[int]] = []
+    for place, thumb in enumerate(thumbs):
+        if thumb.max() <= BLACK:
+            continue
+        for group in groups:
+            if np.abs(thumb - thumbs[group[0]]).max() <= SAME:
+                group.append(place)
+                break
+        else:
+            groups.append([place])
+    if not groups:
+        return np.arange(len(frames), dtype=np.int32)
+    return np.array(sorted(group[len(group) // 2] for group in groups), dtype=np.int32)
+
+
 def time_code(times: Floats, dim: int) -> Floats:
     """Sines and cosines (t, dim) of seconds, periods from 1 s to 1,000 s in geometric steps."""
     periods = np.geomspace(1.0, 1000.0, dim // 2)
@@ -133,18 +179,43 @@ class VideoTower:
         self.feature_dim = image.dim
         # With w = 0 the rest of the pooler does not touch the output, so it does not touch the id.
         state = tensors_hash(self.pooler.tensors()) if self.pooler.w.any() else "mean"
-        self.tower_id = "video-" + identity(image.encoder_id, state, {"bars": BAR_LEVELS, "left": LEAST_LEFT})
+        method = {"bars": BAR_LEVELS, "left": LEAST_LEFT, "thumb": THUMB, "black": BLACK, "same": SAME}
+        self.tower_id = "video-" + identity(image.encoder_id, state, method)
 
     def forward(self, batch: Sequence[PreparedClip]) -> Floats:
         """n prepared clips to pooled vectors (n, dim)."""
         return np.stack([self.pooler.pool(frames, times) for frames, times in self._frame_vectors(batch)])
 
+    def forward_kept(self, batch: Sequence[PreparedClip]) -> tuple[Floats, list[Frames]]:
+        """As `forward`, and of each clip at most KEPT of its voting frames, evenly spread over its time.
+
+        Their vectors are unit rows (f, dim), their times (f,) seconds from the clip's first frame.
+        """
+        pooled, kept = [], []
+        for frames, times in self._frame_vectors(batch):
+            pooled.append(self.pooler.pool(frames, times))
+            chosen = spread(times, KEPT)
+            kept.append(Frames(times[chosen].astype(np.float64), frames[chosen]))
+        return np.stack(pooled), kept
+
     def frame_weights(self, clip: Clip) -> Floats:
-        """How much each frame of a clip counts: (t,), sums to 1."""
-        [(frames, times)] = self._frame_vectors([self.preprocess(clip)])
-        return self.pooler.weights(frames, times)
+        """How much each frame of a clip counts: (t,), sums to 1, 0 for those that do not vote."""
+        prepared = self.preprocess(clip)
+        [(frames, times)] = self._frame_vectors([prepared])
+        weights = np.zeros(len(clip.frames), np.float32)
+        weights[prepared[2]] = self.pooler.weights(frames, times)
+        return weights
 
     def _frame_vectors(self, batch: Sequence[PreparedClip]) -> list[tuple[Floats, Floats]]:
-        rows = self.image.embed([frame for frames, _ in batch for frame in frames])
-        ends = np.cumsum([len(frames) for frames, _ in batch])
-        return [(part, times) for part, (_, times) in zip(np.split(rows, ends[:-1]), batch, strict=True)]
+        rows = self.image.embed([frame for frames, *_ in batch for frame in frames])
+        ends = np.cumsum([len(frames) for frames, *_ in batch])
+        parts = np.split(rows, ends[:-1])
+        return [(part, times) for part, (_, times, _) in zip(parts, batch, strict=True)]
+
+
+def spread(times: Floats, most: int) -> NDArray[np.int64]:
+    """Places, ascending, of at most `most` of ascending `times` (t,), those nearest to even steps."""
+    if len(times) <= most:
+        return np.arange(len(times))
+    steps = np.linspace(times[0], times[-1], most)
+    return np.unique(np.abs(times[:, None] - steps).argmin(axis=0))
