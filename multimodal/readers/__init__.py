@@ -80,8 +80,6 @@ def _reader_of(kind: str | None, path: Path) -> Reader:
     if kind == "text" and named is not None and named.modality == "text":
         return named  # what plain text means (words, cues) its extension says
     if kind in _BY_KIND and (kind != "text" or not path.suffix):
-        if kind == "tiff" and path.suffix.lower() in _RAW_EXTENSIONS:
-            raise UnsupportedFile(f"no reader takes camera raw files ({path.suffix.lower()})")
         return _BY_KIND[kind]
     if kind == "text" and path.suffix.lower() in _PROGRAMS:
         raise UnsupportedFile(f"no reader takes {path.suffix.lower()} files that hold text")
@@ -92,9 +90,6 @@ def _reader_of(kind: str | None, path: Path) -> Reader:
         raise ReadError(f"not {named.noun}: its content looks like {kind}")
     return named
 
-
-# These begin as a TIFF that holds a thumbnail; read as a picture they would be a lie.
-_RAW_EXTENSIONS = (".arw", ".cr2", ".dng", ".nef", ".nrw", ".orf", ".pef", ".raw", ".rw2", ".srw")
 
 _PROGRAMS = (".ts", ".mts")
 """Extensions of transport streams and of TypeScript alike: programs are no damaged videos."""

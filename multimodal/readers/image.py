@@ -1,23 +1,23 @@
-"""Pictures through Pillow: upright, RGB, on white; animated ones as video."""
+"""Pictures of every kind: upright, RGB, on white; pages one by one; animated ones as video."""
 
 from __future__ import annotations
 
-import struct
-import threading
-import warnings
-import zlib
 from collections.abc import Iterator
-from contextlib import contextmanager, nullcontext
 from functools import partial
-from importlib import import_module
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, BinaryIO
 
 import numpy as np
 
-from multimodal.errors import ReadError
+from multimodal.errors import ReadError, UnwantedModality
 from multimodal.readers.base import readable
-from multimodal.readers.sniff import read_head, sniff
+from multimodal.readers.colour import to_srgb
+from multimodal.readers.extras import EXTRAS, require
+from multimodal.readers.metadata import caption, joined
+from multimodal.readers.openers import PLUGINS, check_size, decoder_errors, open_picture, quiet
+from multimodal.readers.orientation import orientation, turned
+from multimodal.readers.sniff import RAW_EXTENSIONS, content_kind
+from multimodal.readers.tiff import pages
 from multimodal.types import Modality, ReadOptions, Segment
 
 if TYPE_CHECKING:
@@ -25,160 +25,149 @@ if TYPE_CHECKING:
 
     from multimodal.readers.clips import Look
 
-_PLUGINS = {
-    "jpeg": ("PIL.JpegImagePlugin", "JpegImageFile"),
-    "png": ("PIL.PngImagePlugin", "PngImageFile"),
-    "webp": ("PIL.WebPImagePlugin", "WebPImageFile"),
-    "gif": ("PIL.GifImagePlugin", "GifImageFile"),
-    "bmp": ("PIL.BmpImagePlugin", "BmpImageFile"),
-    "tiff": ("PIL.TiffImagePlugin", "TiffImageFile"),
-}
-"""Kind of content -> the one Pillow class that may read it: never another by mistake."""
-
-MAX_PIXELS = 89_478_485
-"""Most pixels that are decoded, Pillow's own limit against decompression bombs (256 MiB in RGB)."""
-MAX_SCALED_PIXELS = 3 * MAX_PIXELS
-"""The same for a JPEG that is decoded at a fraction of its size: room for a phone's 200 megapixels."""
-
-BACKGROUND = (255, 255, 255)
-"""What shows through where a picture is transparent."""
-
 SHORTEST_FRAME, DEFAULT_FRAME = 0.011, 0.1
 """Seconds. Browsers show a frame of an animation that asks for less than the first for the second."""
+MAX_ANIMATION = 30_000_000_000
+"""Most pixels of all frames of an animation together: four hours at 320 x 240 and 25 frames a second."""
+
+_ANIMATED = ("gif", "webp", "png", "avif")
+_BLIND = ("ico", "cur", "jxl", "psd")
+"""Kinds whose header tells nothing in words, or that are decoded when they are opened."""
+_UPRIGHT = ("heic", "jxl")
+"""Kinds whose decoders turn the picture themselves and leave an Exif orientation that no longer holds."""
 
 
 class ImageReader:
-    """Still pictures, and animated gif, webp and png, which become video segments.
+    """Still pictures, and animated gif, webp, png and avif, which become video segments.
 
-    A still gives one segment without times: an RGB picture, fully loaded, turned as its Exif
-    orientation says, transparency flattened on white. Deeper than 8 bits is scaled to 8: 16-bit
-    integers by their full range, 32-bit integers and floats beyond it by their own least and greatest.
-    With `options.min_side` the picture may come smaller, its shorter side at least twice that, by a
-    whole factor: a JPEG is then decoded at that size, which is several times faster. Of a TIFF with
-    many pages or an MPO with many views, the first is read.
+    A still gives one segment without times: an 8-bit sRGB picture, fully loaded, turned as its Exif
+    orientation says, transparency flattened on white, colours by its ICC profile (see `colour.to_srgb`).
+    A TIFF gives one for each page, numbered from 1 where there are several; smaller copies are no pages.
+    Of an MPO the first view is read, of an icon the largest picture, of a HEIC the primary one; a Photoshop
+    file comes flattened, a drawing (svg) rendered with its longer side 1024 pixels, a raw file as its
+    camera's preview where that is large enough, else developed.
 
-    Raises ReadError for a picture that is truncated, damaged, too large, or none at all.
+    What is written about the picture inside it (XMP, IPTC, Exif, PNG chunks, the title of a drawing)
+    follows as one text segment of role "caption". With `options.min_side` the picture may come smaller, its
+    shorter side at least twice that, by a whole factor: a JPEG or JPEG 2000 is then decoded at a fraction
+    of its size, which is several times faster.
+
+    Raises ReadError for a picture that is truncated, damaged, too large, or none at all; damaged pages are
+    left out, and an animation ends before damage, unless nothing is left. Raises UnwantedModality where
+    nothing of it is asked for.
     """
 
     modality: Modality = "image"
     yields: tuple[Modality, ...] = ("image", "video", "text")
     noun = "a picture"
-    extensions = (".jpg", ".jpeg", ".jfif", ".png", ".webp", ".gif", ".bmp", ".tif", ".tiff")
-    kinds = tuple(_PLUGINS)
+    extensions = (
+        ".jpg", ".jpeg", ".jfif", ".mpo", ".png", ".webp", ".gif", ".bmp", ".tif", ".tiff", ".heic", ".heif",
+        ".hif", ".avif", ".jxl", ".jp2", ".j2k", ".psd", ".svg", ".ico", ".cur", *RAW_EXTENSIONS,
+    )  # fmt: skip
+    kinds = (*PLUGINS, "raw", "svg")
 
     def read(self, path: Path, options: ReadOptions = ReadOptions()) -> Iterator[Segment]:  # noqa: B008
-        kind = sniff(read_head(path))
-        if kind not in _PLUGINS:
+        kind = content_kind(path)
+        if kind not in self.kinds:
             looks = f"looks like {kind}" if kind else "is of no known kind"
             raise ReadError(f"not a picture: its content {looks}")
-        with readable(), path.open("rb") as file, _pillow_errors():
-            module, name = _PLUGINS[kind]
-            with _quiet():
-                image = getattr(import_module(module), name)(file)
-            _check_size(image, MAX_SCALED_PIXELS if kind == "jpeg" and options.min_side else MAX_PIXELS)
-            if kind in ("gif", "webp", "png") and getattr(image, "n_frames", 1) > 1:
-                from multimodal.readers.clips import segments
-
-                yield from segments(_looks(image, options.min_side), path, options)
-                return
-            picture = _still(image, kind, options.min_side)
-        yield Segment("image", picture, path)
+        if kind in EXTRAS:
+            require(kind)
+        ways = {"raw": _raw, "svg": _drawing, "tiff": _pages}
+        found = False
+        with readable(), path.open("rb") as file, decoder_errors():
+            for segment in ways.get(kind, partial(_picture, kind))(file, path, options):
+                yield segment
+                found = True
+        if not found:
+            raise UnwantedModality("image")
 
 
-def _still(image: Any, kind: str, min_side: int | None) -> Image:
-    if kind == "jpeg" and min_side:
-        factor = _factor(image.size, min_side)
-        image.draft(None, (image.width // factor, image.height // factor))  # its scale is 1, 2, 4 or 8
-        _check_size(image, MAX_PIXELS)
-    with _quiet() if kind == "tiff" else nullcontext():
+def _picture(kind: str, file: BinaryIO, path: Path, options: ReadOptions) -> Iterator[Segment]:
+    """A still or an animation through Pillow and its plugins."""
+    if kind in _BLIND and "image" not in options.modalities:
+        yield from _words(caption(kind, file, {}), path, options)
+        return
+    image = open_picture(kind, file, options.min_side)
+    moves = kind in _ANIMATED and getattr(image, "n_frames", 1) > 1
+    if moves and "video" in options.modalities:
+        yield from _animation(image, path, options)
+    elif not moves and "image" in options.modalities:
         image.load()
-    return reduced(upright(to_rgb(image), image), min_side)
+        check_size(image.size)  # some headers state less than there is
+        stated = orientation(image) if kind not in _UPRIGHT or _transcoded(image) else None
+        yield Segment("image", turned(to_srgb(image, options.min_side), stated), path)
+    words = list(_words(caption(kind, file, image.info), path, options))
+    yield from words
+    if moves and not words and "video" not in options.modalities:
+        raise UnwantedModality("video")
 
 
-def _check_size(image: Any, most: int) -> None:
-    if min(image.size) < 1:
-        raise ReadError("the picture has no pixels")
-    if image.width * image.height > most:
+def _transcoded(image: Any) -> bool:
+    """Whether a JPEG XL is a JPEG in other clothes, which comes out as the JPEG it was."""
+    return bool(getattr(image, "jpeg", False))
+
+
+def _pages(file: BinaryIO, path: Path, options: ReadOptions) -> Iterator[Segment]:
+    """The pages of a TIFF but those that are damaged, unless all are."""
+    if "image" in options.modalities:
+        numbers = pages(file)
+        image = open_picture("tiff", file, options.min_side)
+        given, problem = False, None
+        for page, number in enumerate(numbers, 1):
+            try:
+                picture = _page(image, number, options.min_side)
+            except MemoryError:
+                raise
+            except Exception as error:
+                problem = problem or error
+                continue
+            given = True
+            yield Segment("image", picture, path, page=page if len(numbers) > 1 else None)
+        if problem is not None and not given:
+            raise problem
+    yield from _words(caption("tiff", file, {}), path, options)
+
+
+def _page(image: Any, number: int, min_side: int | None) -> Image:
+    with quiet():
+        image.seek(number)
+        check_size(image.size)
+        image.load()
+    return turned(to_srgb(image, min_side), orientation(image))
+
+
+def _raw(file: BinaryIO, path: Path, options: ReadOptions) -> Iterator[Segment]:
+    from multimodal.readers.raw import develop
+
+    if "image" in options.modalities:
+        yield Segment("image", develop(file, options.min_side), path)
+    yield from _words(caption("raw", file, {}), path, options)
+
+
+def _drawing(file: BinaryIO, path: Path, options: ReadOptions) -> Iterator[Segment]:
+    from multimodal.readers.svg import read_drawing, render
+
+    drawing = read_drawing(file)
+    if "image" in options.modalities:
+        yield Segment("image", render(drawing), path)
+    yield from _words(joined(drawing.captions), path, options)
+
+
+def _words(said: str | None, path: Path, options: ReadOptions) -> Iterator[Segment]:
+    if said and "text" in options.modalities:
+        yield Segment("text", said, path, chars=(0, len(said)), role="caption")
+
+
+def _animation(image: Any, path: Path, options: ReadOptions) -> Iterator[Segment]:
+    from multimodal.readers.clips import segments
+
+    if image.n_frames * image.width * image.height > MAX_ANIMATION:
         raise ReadError(
-            f"the picture is too large to decode safely: {image.width} x {image.height} pixels,"
-            f" more than {most // 1_000_000} million"
+            f"the animation is too long to decode safely: {image.n_frames} frames"
+            f" of {image.width} x {image.height} pixels"
         )
-
-
-def _factor(size: tuple[int, int], min_side: int) -> int:
-    """The whole factor a picture may shrink by: its shorter side stays at least twice `min_side`."""
-    return max(1, min(size) // (2 * min_side))
-
-
-def reduced(image: Image, min_side: int | None) -> Image:
-    """The picture averaged down by a whole factor, its shorter side at least twice `min_side`."""
-    factor = _factor(image.size, min_side) if min_side else 1
-    return image.reduce(factor) if factor > 1 else image
-
-
-def to_rgb(image: Image) -> Image:
-    """A loaded picture of any mode as a new RGB one, on a white background."""
-    from PIL import Image as pil
-
-    if image.mode in ("I", "F") or image.mode.startswith("I;16"):
-        return pil.fromarray(_to_8_bits(np.asarray(image))).convert("RGB")
-    if image.has_transparency_data or image.mode in ("PA", "La", "RGBa"):
-        rgba = image.convert("RGBA")
-        flat = pil.new("RGB", image.size, BACKGROUND)
-        flat.paste(rgba, mask=rgba.getchannel("A"))
-        return flat
-    if image.mode == "LAB":
-        from PIL import ImageCms
-
-        lab, srgb = ImageCms.createProfile("LAB"), ImageCms.createProfile("sRGB")
-        converted = ImageCms.profileToProfile(image, lab, srgb, outputMode="RGB")
-        assert converted is not None  # None only where it works in place
-        return converted
-    flat = image.convert("RGB")
-    flat.info = {}
-    return flat
-
-
-def _to_8_bits(values: Any) -> Any:
-    """Grey levels (h, w) of any integer or float type as uint8."""
-    if values.dtype.kind == "u" and values.dtype.itemsize == 2:
-        return (values >> 8).astype(np.uint8)
-    strips = [values[top : top + 256] for top in range(0, len(values), 256)]  # 64 bits of each at a time
-    low = min(float(_finite(strip).min()) for strip in strips)
-    high = max(float(_finite(strip).max()) for strip in strips)
-    if low >= 0 and high <= 65_535 and np.issubdtype(values.dtype, np.integer):
-        low, high = 0.0, 65_535.0 if high > 255 else 255.0
-    elif low >= 0 and high <= 255 and high > 1:
-        low, high = 0.0, 255.0
-    elif low >= 0 and high <= 1:
-        low, high = 0.0, 1.0
-    scale = 255.0 / (high - low or 1.0)
-    return np.concatenate([np.rint((_finite(strip) - low) * scale).astype(np.uint8) for strip in strips])
-
-
-def _finite(values: Any) -> Any:
-    return np.nan_to_num(values.astype(np.float64), posinf=0.0, neginf=0.0)
-
-
-def upright(picture: Image, source: Image) -> Image:
-    """`picture` turned as the Exif orientation of the `source` it was made from says (1 where damaged)."""
-    from PIL.Image import Transpose
-
-    turns = {
-        2: Transpose.FLIP_LEFT_RIGHT,
-        3: Transpose.ROTATE_180,
-        4: Transpose.FLIP_TOP_BOTTOM,
-        5: Transpose.TRANSPOSE,
-        6: Transpose.ROTATE_270,
-        7: Transpose.TRANSVERSE,
-        8: Transpose.ROTATE_90,
-    }
-    try:
-        with _quiet():
-            turn = turns.get(source.getexif().get(0x0112, 1))
-    except Exception:  # whatever a damaged tag raises, the picture itself is there
-        turn = None
-    return picture if turn is None else picture.transpose(turn)
+    yield from segments(_looks(image, options.min_side), path, options)
 
 
 def _looks(image: Any, min_side: int | None) -> Iterator[Look]:
@@ -186,13 +175,14 @@ def _looks(image: Any, min_side: int | None) -> Iterator[Look]:
     from multimodal.readers.clips import Look, shrink
 
     time = 0.0
+    stated = orientation(image)
     # An APNG may begin with a still for programs that know no animation: no part of it.
     first = 1 if getattr(image, "default_image", False) else 0
     for index in range(first, image.n_frames):
         try:
             image.seek(index)
             image.load()
-            picture = reduced(to_rgb(image), min_side)
+            picture = turned(to_srgb(image, min_side), stated)
         except (OSError, EOFError, SyntaxError, ValueError):
             if index == first:
                 raise
@@ -204,49 +194,5 @@ def _looks(image: Any, min_side: int | None) -> Iterator[Look]:
         time += duration
 
 
-_WARNINGS = threading.RLock()
-
-
-@contextmanager
-def _quiet() -> Iterator[None]:
-    """Keeps Pillow's remarks on odd tags off a user's terminal: what matters raises.
-
-    The filters of `warnings` belong to the whole process, hence the lock: held for headers and tags,
-    and while a TIFF is decoded.
-    """
-    with _WARNINGS, warnings.catch_warnings():
-        warnings.simplefilter("ignore")
-        yield
-
-
 def _same(picture: Image) -> Image:
     return picture
-
-
-@contextmanager
-def _pillow_errors() -> Iterator[None]:
-    """What Pillow's plugins raise on bad content, in words for the person who has the file."""
-    from PIL.Image import DecompressionBombError
-
-    try:
-        yield
-    except ReadError:
-        raise
-    except DecompressionBombError as error:
-        raise ReadError("the picture is too large to decode safely") from error
-    except (OSError, EOFError) as error:
-        if isinstance(error, OSError) and error.errno is not None:
-            raise
-        if isinstance(error, EOFError) or "truncated" in str(error):
-            raise ReadError("the picture is truncated") from error
-        raise ReadError(f"the picture is damaged: {_plain(error)}") from error
-    except (SyntaxError, ValueError) as error:
-        raise ReadError(f"the picture is damaged: {_plain(error)}") from error
-    except (ArithmeticError, AttributeError, LookupError, RuntimeError, TypeError) as error:
-        raise ReadError("the picture is damaged") from error
-    except (struct.error, zlib.error) as error:
-        raise ReadError("the picture is damaged") from error
-
-
-def _plain(error: Exception) -> str:
-    return " ".join(str(error).split())[:100] or "its data make no sense"
