@@ -92,7 +92,6 @@ def groups(
                 continue
             taken[place] = True
             taken[near] = True
-            near = near[np.argsort(-cosines[leader, near], kind="stable")]
             copies = [Copy(facts[order[n]], float(min(1.0, cosines[leader, n]))) for n in near]
             yield Duplicates(modality, (Copy(first, 1.0), *copies))
 
