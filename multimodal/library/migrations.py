@@ -67,6 +67,14 @@ MIGRATIONS: tuple[str, ...] = (
         vectors BLOB NOT NULL      -- as vectors.vector, one after the other
     );
     """,
+    # 3. Segments made elsewhere; the path of their root is "import:" and the name of their collection.
+    """
+    CREATE TABLE imported (
+        segment INTEGER PRIMARY KEY REFERENCES segments (number) ON DELETE CASCADE,
+        name TEXT NOT NULL,        -- its id in the collection
+        metadata TEXT NOT NULL     -- a JSON object
+    );
+    """,
 )
 
 LATEST = len(MIGRATIONS)

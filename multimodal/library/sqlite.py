@@ -7,16 +7,27 @@ import os
 import secrets
 import sqlite3
 import threading
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import asdict
 from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
-from multimodal.library import migrations, opening
-from multimodal.library.store import FileEntry, FileState, Root, SegmentRow, StoredSegment, VectorRows
-from multimodal.types import Facts, Modality
+from multimodal.library import migrations, opening, sqlite_rows
+from multimodal.library.sqlite_rows import insert_segment, stored_path
+from multimodal.library.store import (
+    COLLECTION,
+    FileEntry,
+    FileState,
+    ImportedRow,
+    Record,
+    Root,
+    SegmentRow,
+    StoredSegment,
+    VectorRows,
+)
+from multimodal.types import Facts, Modality, Role
 
 
 class SqliteStore:
@@ -88,7 +99,8 @@ class SqliteStore:
 
     def roots(self) -> list[Root]:
         rows = self._db.execute("SELECT id, path, device FROM roots ORDER BY id")
-        return [Root(number, os.fsdecode(path), device) for number, path, device in rows]
+        found = [Root(number, os.fsdecode(path), device) for number, path, device in rows]
+        return [root for root in found if not root.path.startswith(COLLECTION)]
 
     def put_root(self, path: str, device: int) -> Root:
         """The root of that path, made where it is new; its device is brought up to date."""
@@ -96,7 +108,7 @@ class SqliteStore:
             self._db.execute(
                 "INSERT INTO roots (path, device) VALUES (?, ?)"
                 " ON CONFLICT (path) DO UPDATE SET device = excluded.device",
-                (_stored(path), device),
+                (stored_path(path), device),
             )
         return next(root for root in self.roots() if root.path == path)
 
@@ -107,7 +119,7 @@ class SqliteStore:
                 moved = f"{prefix}/{path}"
                 self._db.execute(
                     "UPDATE files SET root = ?, path = ? WHERE id = ?",
-                    (target.number, _stored(moved), state.number),
+                    (target.number, stored_path(moved), state.number),
                 )
                 rows = self._db.execute(
                     "SELECT modality, ordinal, encoder, number FROM segments WHERE file = ?", (state.number,)
@@ -125,7 +137,7 @@ class SqliteStore:
 
     def file(self, root: Root, path: str) -> FileState | None:
         row = self._db.execute(
-            f"SELECT {_STATE} FROM files WHERE root = ? AND path = ?", (root.number, _stored(path))
+            f"SELECT {_STATE} FROM files WHERE root = ? AND path = ?", (root.number, stored_path(path))
         ).fetchone()
         return None if row is None else _state(row)
 
@@ -156,7 +168,7 @@ class SqliteStore:
         known = self.file(entry.root, entry.path)
         values: dict[str, Any] = {
             "root": entry.root.number,
-            "path": _stored(entry.path),
+            "path": stored_path(entry.path),
             "size": entry.size,
             "mtime_ns": entry.mtime_ns,
             "hash": entry.hash,
@@ -188,17 +200,7 @@ class SqliteStore:
     def _insert(self, file: int, entry: FileEntry) -> None:
         for ordinal, row in enumerate(entry.rows or ()):
             name = segment_id(entry.root.path, entry.path, row.modality, ordinal, row.encoder)
-            cursor = self._db.execute(
-                'INSERT INTO segments (id, file, modality, ordinal, start, "end", text, encoder, page,'
-                " begin_char, end_char, role) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
-                (name, file, row.modality, ordinal, row.start, row.end, row.text, row.encoder, row.page)
-                + (row.chars or (None, None))
-                + (row.role,),
-            )
-            if row.vector is not None:
-                self._db.execute("INSERT INTO vectors VALUES (?, ?)", (cursor.lastrowid, row.vector))
-            if row.frames is not None:
-                self._db.execute("INSERT INTO frames VALUES (?, ?, ?)", (cursor.lastrowid, *row.frames))
+            insert_segment(self._db, file, name, ordinal, row)
 
     def delete(self, files: Sequence[int]) -> None:
         """Files and all their segments, in one transaction."""
@@ -219,13 +221,14 @@ class SqliteStore:
             some = [int(number) for number in numbers[begin : begin + 500]]
             rows = self._db.execute(
                 'SELECT number, roots.path, files.path, modality, ordinal, start, "end", text, page,'
-                " begin_char, end_char, role FROM segments"
+                " begin_char, end_char, role, imported.name FROM segments"
                 " JOIN files ON files.id = segments.file JOIN roots ON roots.id = files.root"
+                " LEFT JOIN imported ON imported.segment = number"
                 f" WHERE number IN ({', '.join('?' * len(some))})",
                 some,
             )
-            for number, root, path, modality, ordinal, start, end, text, page, first, last, role in rows:
-                place = start, end, text, page, _chars(first, last), role
+            for number, root, path, modality, ordinal, start, end, text, page, first, last, *kind in rows:
+                place = start, end, text, page, _chars(first, last), *kind
                 found[number] = StoredSegment(os.fsdecode(root), os.fsdecode(path), modality, ordinal, *place)
         return found
 
@@ -249,6 +252,31 @@ class SqliteStore:
         for modality, count in blank:
             total[modality] -= count
         return files, {modality: count for modality, count in total.items() if count}
+
+    def put_imported(self, collection: str, batches: Iterable[Sequence[ImportedRow]]) -> tuple[int, int]:
+        with self._transaction():
+            added, replaced = sqlite_rows.put_imported(self._db, collection, batches)
+            if added or replaced:
+                self._count(replaced > 0)
+        return added, replaced
+
+    def delete_imported(self, collection: str, ids: Sequence[str] | None) -> int:
+        with self._transaction():
+            gone = sqlite_rows.delete_imported(self._db, collection, ids)
+            if gone:
+                self._count(True)
+        return gone
+
+    def imported(self, numbers: Sequence[int]) -> dict[int, tuple[str, str, str]]:
+        return sqlite_rows.imported(self._db, numbers)
+
+    def find_imported(self, collection: str, ids: Sequence[str]) -> dict[str, int]:
+        return sqlite_rows.find_imported(self._db, collection, ids)
+
+    def records(
+        self, modalities: Sequence[Modality], roles: Sequence[Role], vectors: bool
+    ) -> Iterator[list[Record]]:
+        return sqlite_rows.records(self._db, modalities, roles, vectors)
 
 
 _STATE = "id, size, mtime_ns, hash, status, reason, recipe, encoders, segments, companions,"
@@ -277,12 +305,3 @@ def segment_id(root: str, path: str, modality: str, ordinal: int, encoder: str) 
     """The 16 bytes that name a segment: the same file in the same place gets the same in every run."""
     parts = [os.fsencode(root), os.fsencode(path), modality.encode(), str(ordinal).encode(), encoder.encode()]
     return hashlib.blake2b(b"\0".join(parts), digest_size=16).digest()
-
-
-def _stored(path: str) -> str | bytes:
-    """Text where the name is valid Unicode, else its bytes: both give the name back through `os.fsdecode`."""
-    try:
-        path.encode()
-    except UnicodeEncodeError:
-        return os.fsencode(path)
-    return path

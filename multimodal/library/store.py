@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from typing import Any, Literal, NamedTuple, Protocol, TypeAlias
@@ -81,7 +81,7 @@ class FileEntry:
 
 @dataclass(frozen=True)
 class StoredSegment:
-    """What a hit shows of a segment; `root` is the stored path of its root."""
+    """What a hit shows of a segment; `root` is the stored path of its root, `id` names an imported one."""
 
     root: str
     path: str
@@ -93,6 +93,48 @@ class StoredSegment:
     page: int | None
     chars: tuple[int, int] | None
     role: Role
+    id: str | None = None
+
+
+@dataclass(frozen=True)
+class ImportedRow:
+    """A segment made elsewhere. `id` names it in its collection, `path` what it is a part of: an address
+    of any kind. `row.encoder` and `row.frames` are not looked at; `metadata` is a JSON object as text."""
+
+    id: str
+    path: str
+    row: SegmentRow
+    facts: Facts = Facts()  # noqa: RUF009 - frozen
+    size: int = 0
+    mtime_ns: int = 0
+    metadata: str = "{}"
+
+
+class Record(NamedTuple):
+    """A segment with what is known of its file, as tables give it out; `vector` None where it has none or
+    none was asked for."""
+
+    number: int
+    root: str
+    path: str
+    id: str | None
+    modality: Modality
+    role: Role
+    page: int | None
+    start: float | None
+    end: float | None
+    text: str | None
+    chars: tuple[int, int] | None
+    facts: Facts
+    size: int
+    mtime_ns: int
+    metadata: str | None
+    vector: bytes | None
+
+
+COLLECTION = "import:"
+"""What the stored path of a root begins with that is no folder but a collection of imported rows. No path
+does: a relative one begins with dots, and the name of a drive is one letter."""
 
 
 VectorRows: TypeAlias = "list[tuple[int, int, bytes]]"
@@ -110,7 +152,7 @@ class Store(Protocol):
         """Context in which all reads see one state, whatever is written meanwhile."""
 
     def roots(self) -> list[Root]:
-        """All roots, oldest first."""
+        """All folders, oldest first; collections of imported rows are none."""
 
     def put_root(self, path: str, device: int) -> Root:
         """The root of that stored path, made where it is new; its device is brought up to date."""
@@ -141,6 +183,24 @@ class Store(Protocol):
 
     def counts(self) -> tuple[int, dict[Modality, int]]:
         """Indexed files, and embedded segments by modality."""
+
+    def put_imported(self, collection: str, batches: Iterable[Sequence[ImportedRow]]) -> tuple[int, int]:
+        """Store rows made elsewhere, all or none, each in place of the one with its id; gives how many are
+        new and how many replaced another."""
+
+    def delete_imported(self, collection: str, ids: Sequence[str] | None) -> int:
+        """Take rows made elsewhere away, None for all of the collection; gives how many there were."""
+
+    def imported(self, numbers: Sequence[int]) -> dict[int, tuple[str, str, str]]:
+        """(collection, id, metadata) of those segments that were made elsewhere."""
+
+    def find_imported(self, collection: str, ids: Sequence[str]) -> dict[str, int]:
+        """Segment numbers by the ids of rows made elsewhere."""
+
+    def records(
+        self, modalities: Sequence[Modality], roles: Sequence[Role], vectors: bool
+    ) -> Iterator[list[Record]]:
+        """Segments in groups, by ascending number."""
 
     def close(self) -> None:
         """Let go of it."""
