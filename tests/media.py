@@ -19,22 +19,53 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image, ImageDraw
 
-IMAGE_EXTENSIONS = (".jpg", ".jpeg", ".jfif", ".png", ".webp", ".gif", ".bmp", ".tif", ".tiff")
-VIDEO_EXTENSIONS = (".mp4", ".m4v", ".mkv", ".webm", ".mov", ".avi")
-AUDIO_EXTENSIONS = (".wav", ".flac", ".ogg", ".oga", ".mp3", ".m4a", ".aac", ".opus")
+from tests import media_images
+
+IMAGE_EXTENSIONS = (
+    *(".jpg", ".jpeg", ".jfif", ".png", ".webp", ".gif", ".bmp", ".tif", ".tiff"),
+    *media_images.EXTENSIONS,
+)
+VIDEO_EXTENSIONS = (
+    ".mp4", ".m4v", ".mkv", ".webm", ".mov", ".avi", ".ts", ".m2ts", ".mts", ".mpg", ".mpeg",
+    ".wmv", ".flv", ".3gp", ".ogv", ".mxf",
+)  # fmt: skip
+AUDIO_EXTENSIONS = (
+    ".wav", ".flac", ".ogg", ".oga", ".mp3", ".m4a", ".aac", ".opus",
+    ".wma", ".aiff", ".aif", ".caf", ".amr", ".ac3", ".mka", ".w64", ".au",
+)  # fmt: skip
 TEXT_EXTENSIONS = (".txt", ".md")
 SUBTITLE_EXTENSIONS = (".srt", ".vtt")
 ALL_EXTENSIONS = (
     IMAGE_EXTENSIONS + VIDEO_EXTENSIONS + AUDIO_EXTENSIONS + TEXT_EXTENSIONS + SUBTITLE_EXTENSIONS
 )
 
-VIDEO_CODECS = {".webm": "libvpx-vp9", ".avi": "mpeg4"}
+VIDEO_CODECS = {
+    ".webm": "libvpx-vp9", ".avi": "mpeg4", ".mts": "mpeg2video", ".mpg": "mpeg2video",
+    ".mpeg": "mpeg1video", ".wmv": "wmv2", ".ogv": "libvpx", ".mxf": "mpeg2video",
+}  # fmt: skip
 """What `write_video` encodes with where nothing is asked; all others take H.264."""
-SOUND_CODECS = {".mp3": "libmp3lame", ".opus": "libopus", ".webm": "libopus", ".avi": "pcm_s16le"}
+SOUND_CODECS = {
+    ".mp3": "libmp3lame", ".opus": "libopus", ".webm": "libopus", ".avi": "pcm_s16le", ".mts": "ac3",
+    ".mpg": "mp2", ".mpeg": "mp2", ".wmv": "wmav2", ".wma": "wmav2", ".ogv": "libopus", ".mxf": "pcm_s16le",
+    ".amr": "libopencore_amrnb", ".ac3": "ac3",
+}  # fmt: skip
 """What sounds and sound tracks are encoded with through PyAV; all others take AAC.
 
 An avi cannot say that MP3 begins 25 ms early, and would show its first picture for a frame too long.
 """
+
+SOUND_RATES = {
+    ".amr": 8_000,
+    **dict.fromkeys((".opus", ".webm", ".ogv", ".ac3", ".mts", ".mpg", ".mpeg", ".mxf"), 48_000),
+}
+"""Hz, where the codec or the container does not take any rate."""
+MUXERS = {
+    ".m4v": "mp4", ".aac": "adts", ".m4a": "ipod", ".opus": "ogg", ".ogv": "ogg", ".mka": "matroska",
+    ".ts": "mpegts", ".m2ts": "mpegts", ".mts": "mpegts", ".wma": "asf", ".wmv": "asf",
+}  # fmt: skip
+"""FFmpeg's names, where it does not go by the extension."""
+FRAMED = (".avi", ".mts", ".mpg", ".mpeg", ".wmv", ".mxf")
+"""Formats of a constant frame rate: a frame's place is its time."""
 
 PASSAGES = (
     "The red fox crossed the frozen lake before sunrise. Nobody in the village heard it pass.",
@@ -62,6 +93,8 @@ def picture(seed: int = 0, width: int = 320, height: int = 240) -> Image.Image:
 def write_image(path: Path, image: Image.Image | None = None, **save: Any) -> Path:
     """Saves `image` (or `picture()`) with Pillow in the format of the extension; `save` goes to Pillow."""
     image = picture() if image is None else image
+    if path.suffix.lower() in media_images.EXTENSIONS:
+        return media_images.write_image(path, image, **save)
     if path.suffix.lower() == ".jfif":
         save.setdefault("format", "JPEG")
     image.save(path, **save)
@@ -94,23 +127,21 @@ def write_sound(
 ) -> Path:
     """Writes (n,) or (n, channels) samples in [-1, 1] in the format of the extension.
 
-    wav, flac, ogg and oga go through soundfile (`subtype` as soundfile names it, such as "PCM_24"),
-    the others through PyAV.
+    wav, flac, ogg, oga, aiff, aif, caf, w64 and au go through soundfile (`subtype` as soundfile names it,
+    such as "PCM_24"), the others through PyAV.
     """
     samples = tone(3.0, rate) if samples is None else samples
     samples = samples[:, None] if samples.ndim == 1 else samples
     suffix = path.suffix.lower()
-    if suffix in (".wav", ".flac", ".ogg", ".oga"):
+    if suffix in (".wav", ".flac", ".ogg", ".oga", ".aiff", ".aif", ".caf", ".w64", ".au"):
         import soundfile
 
-        kind = {".oga": "OGG"}.get(suffix, suffix[1:].upper())
+        kind = {".oga": "OGG", ".aif": "AIFF"}.get(suffix, suffix[1:].upper())
         soundfile.write(path, samples, rate, subtype=subtype, format=kind)
         return path
     import av
 
-    # The plain ADTS muxer goes by the name "adts"; ".m4a" is an mp4 with sound only.
-    muxer = {".aac": "adts", ".m4a": "ipod", ".opus": "ogg"}.get(suffix)
-    with av.open(str(path), "w", format=muxer) as container:
+    with av.open(str(path), "w", format=MUXERS.get(suffix)) as container:
         _mux(container, [], None, _sound_packets(container, suffix, samples, rate))
     return path
 
@@ -160,13 +191,15 @@ def write_frames(
 
     suffix = path.suffix.lower()
     frames = iter(frames)
-    with av.open(str(path), "w", format="mp4" if suffix == ".m4v" else None) as container:
+    options = {"mpegts_m2ts_mode": "1"} if suffix == ".m2ts" else {}
+    with av.open(str(path), "w", format=MUXERS.get(suffix), options=options) as container:
         stream: Any = container.add_stream(codec or VIDEO_CODECS.get(suffix, "libx264"), rate=rate)
         first = next(frames)
         stream.width, stream.height = first[1].size
         stream.pix_fmt = pixels
-        # An avi has no time stamps: a frame's place is its time.
-        stream.codec_context.time_base = Fraction(1, rate if suffix == ".avi" else 1000)
+        stream.codec_context.time_base = Fraction(1, rate if suffix in FRAMED else 1000)
+        if suffix in FRAMED:
+            stream.bit_rate = 2_000_000
         if stream.codec_context.name == "libx264":
             stream.options = {"preset": "ultrafast", "threads": "1"}
         elif stream.codec_context.name == "libvpx-vp9":
@@ -191,8 +224,11 @@ def _sound_packets(container: Any, suffix: str, samples: NDArray[np.float32], ra
     import av
 
     layout = {1: "mono", 2: "stereo", 6: "5.1"}[samples.shape[1]]
-    stream: Any = container.add_stream(SOUND_CODECS.get(suffix, "aac"), rate=_codec_rate(suffix, rate))
+    codec = SOUND_CODECS.get(suffix, "aac")
+    stream: Any = container.add_stream(codec, rate=SOUND_RATES.get(suffix, rate))
     stream.codec_context.layout = layout
+    if codec in ("wmav2", "libopencore_amrnb"):  # these know no default
+        stream.bit_rate = 12_200 if suffix == ".amr" else 96_000
     packets: list[Any] = []
     for begin in range(0, len(samples), 1024):
         block = np.ascontiguousarray(samples[begin : begin + 1024].T)
@@ -201,10 +237,6 @@ def _sound_packets(container: Any, suffix: str, samples: NDArray[np.float32], ra
         packets += stream.encode(frame)
     packets += stream.encode(None)
     return packets
-
-
-def _codec_rate(suffix: str, rate: int) -> int:
-    return 48_000 if SOUND_CODECS.get(suffix) == "libopus" else rate
 
 
 def _mux(container: Any, frames: Iterable[Any], stream: Any, sound: list[Any]) -> None:
@@ -251,6 +283,8 @@ def _stamp(seconds: float, vtt: bool) -> str:
 def write(path: Path, seed: int = 0) -> Path:
     """A small valid file of the kind the extension names; another seed gives other content."""
     suffix = path.suffix.lower()
+    if suffix in media_images.EXTENSIONS:
+        return media_images.write(path, seed)
     if suffix in IMAGE_EXTENSIONS:
         return write_image(path, picture(seed))
     if suffix in VIDEO_EXTENSIONS:

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import errno
 import os
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from itertools import chain
 from pathlib import Path
 from typing import Any, BinaryIO
 
@@ -50,6 +52,11 @@ def open_media(path: Path) -> Iterator[Any]:
         try:
             container = av.open(file, "r", options={"max_pixels": str(MAX_PIXELS)}, metadata_errors="replace")
         except (av.FFmpegError, ValueError) as error:
+            raise ReadError(_why_closed(file)) from error
+        except OSError as error:
+            with readable():
+                if error.errno != errno.EINVAL:
+                    raise
             raise ReadError(_why_closed(file)) from error
         with container:
             yield container
@@ -134,6 +141,29 @@ def holds_pictures(path: Path) -> bool:
         return False
 
 
+def packets(container: Any, streams: Sequence[Any]) -> Iterator[Any]:
+    """The packets of the streams in the order of the file, up to where it breaks off.
+
+    Raises ReadError where it is the disk that fails. A seek to an impossible place (EINVAL) is damage.
+    """
+    import av
+
+    found = container.demux(*streams)
+    while True:
+        try:
+            packet = next(found, None)
+        except av.FFmpegError:
+            return
+        except OSError as error:
+            if error.errno == errno.EINVAL:
+                return
+            with readable():
+                raise
+        if packet is None:
+            return
+        yield packet
+
+
 def decoded(container: Any, stream: Any) -> Iterator[Any]:
     """The frames of one stream, in the order they are shown.
 
@@ -141,20 +171,16 @@ def decoded(container: Any, stream: Any) -> Iterator[Any]:
     """
     import av
 
-    packets = container.demux(stream)
-    while True:
-        try:
-            packet = next(packets, None)
-        except (av.FFmpegError, OSError):
-            packet = None
-        try:
-            # None drains the decoder; a regular end of file has done so with its empty last packet.
-            frames = stream.codec_context.decode(None) if packet is None else packet.decode()
-        except av.FFmpegError:
-            frames = []
-        yield from frames
-        if packet is None:
+    flushed = False
+    for packet in chain(packets(container, [stream]), [None]):
+        if packet is None and flushed:
             return
+        flushed = packet is not None and not packet.size  # a regular end of file drains the decoder so
+        try:
+            frames = stream.codec_context.decode(None) if packet is None else packet.decode()
+        except (av.FFmpegError, ValueError, ArithmeticError):
+            continue
+        yield from frames
 
 
 def zero(container: Any) -> float:

@@ -7,7 +7,7 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
-from multimodal.readers.container import LONGEST, LONGEST_GAP, open_media, read_only, zero
+from multimodal.readers.container import LONGEST, LONGEST_GAP, open_media, packets, read_only, zero
 from multimodal.readers.subtitles import Cue, joined
 from multimodal.types import ReadOptions, Segment
 
@@ -53,23 +53,16 @@ def subtitle_segments(path: Path, options: ReadOptions) -> Iterator[Segment]:
 
 def _tracks(container: Any, streams: Sequence[Any]) -> list[list[Cue]]:
     """The cues of each stream, in the order of the file."""
-    import av
-
     tracks: dict[int, list[Cue]] = {stream.index: [] for stream in streams}
     read_only(container, streams)
-    packets, origin = container.demux(*streams), zero(container)
-    count = size = 0
-    while count < MOST_CUES and size < MOST_CHARS:
-        try:
-            packet = next(packets, None)
-        except (av.FFmpegError, OSError):
-            packet = None
-        if packet is None:
-            break
+    origin, count, size = zero(container), 0, 0
+    for packet in packets(container, streams):
         cue = _cue(packet, origin)
         if cue is not None:
             tracks[packet.stream_index].append(cue)
             count, size = count + 1, size + len(cue.text)
+        if count >= MOST_CUES or size >= MOST_CHARS:
+            break
     return list(tracks.values())
 
 
