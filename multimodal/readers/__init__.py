@@ -13,10 +13,15 @@ from pathlib import Path
 from multimodal.errors import NoMediaFile, ReadError, UnsupportedFile, UnwantedModality
 from multimodal.readers.audio import AudioReader
 from multimodal.readers.base import Reader, readable
+from multimodal.readers.documents import TEXTS
+from multimodal.readers.docx import DocxReader
 from multimodal.readers.extras import EXTRAS, require
+from multimodal.readers.html import HtmlReader
 from multimodal.readers.image import ImageReader
+from multimodal.readers.pdf import PdfReader
 from multimodal.readers.sniff import content_kind
 from multimodal.readers.subtitles import SubtitleReader
+from multimodal.readers.table import TableReader
 from multimodal.readers.text import TextReader
 from multimodal.readers.video import VideoReader
 from multimodal.types import Facts, ReadOptions, Segment
@@ -26,7 +31,17 @@ __all__ = ["EXTENSIONS", "READERS", "Reader", "facts", "read", "reader_for"]
 VERSION = 2
 """Raise when the same file would give other segments; rows of older versions become stale."""
 
-READERS: tuple[Reader, ...] = (ImageReader(), VideoReader(), AudioReader(), TextReader(), SubtitleReader())
+READERS: tuple[Reader, ...] = (
+    ImageReader(),
+    VideoReader(),
+    AudioReader(),
+    TextReader(),
+    SubtitleReader(),
+    HtmlReader(),
+    PdfReader(),
+    DocxReader(),
+    TableReader(),
+)
 
 EXTENSIONS: dict[str, Reader] = {extension: reader for reader in READERS for extension in reader.extensions}
 """The extensions a folder is searched for, lower case with the dot."""
@@ -77,9 +92,12 @@ def reader_for(path: Path) -> Reader:
 
 def _reader_of(kind: str | None, path: Path) -> Reader:
     named = EXTENSIONS.get(path.suffix.lower())
-    if kind == "text" and named is not None and named.modality == "text":
-        return named  # what plain text means (words, cues) its extension says
-    if kind in _BY_KIND and (kind != "text" or not path.suffix):
+    textual = named is not None and TEXTS.issuperset(named.kinds)
+    if kind == "text" and named is not None and textual:
+        return named  # what plain text means (words, cues, a table) its extension says
+    # Text under the name of a picture or a recording is an error page or a note, and not what it is sold as.
+    sold = kind in TEXTS and named is not None and not textual
+    if kind in _BY_KIND and (kind != "text" or not path.suffix) and not sold:
         return _BY_KIND[kind]
     if kind == "text" and path.suffix.lower() in _PROGRAMS:
         raise UnsupportedFile(f"no reader takes {path.suffix.lower()} files that hold text")
@@ -87,7 +105,8 @@ def _reader_of(kind: str | None, path: Path) -> Reader:
         told = kind if kind != "text" else None  # text of another name is a program, a table, a log
         raise UnsupportedFile(f"no reader takes {told or _called(path)}")
     if kind is not None:
-        raise ReadError(f"not {named.noun}: its content looks like {kind}")
+        like = _BY_KIND[kind].noun if kind in _BY_KIND and kind != "text" else kind
+        raise ReadError(f"not {named.noun}: its content looks like {like}")
     return named
 
 

@@ -21,7 +21,7 @@ _HTML = re.compile(
     re.IGNORECASE | re.DOTALL,
 )
 _OTHER_TEXTS = ((r"{\rtf", "an RTF document"), ("%!PS", "a PostScript document"))
-_BINARIES = ((b"\xd0\xcf\x11\xe0\xa1\xb1\x1a\xe1", "an Office document of before 2007"),)
+_BINARIES = ((b"\xd0\xcf\x11\xe0\xa1\xb1\x1a\xe1", "an Office document of before 2007 or one locked by a password"),)
 _MIME_TYPES = (
     (b"application/epub+zip", "an EPUB book"),
     (b"application/vnd.oasis.opendocument.text", "an OpenDocument text"),
