@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from functools import lru_cache
+from collections.abc import Callable
+from functools import lru_cache, partial
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -71,19 +72,13 @@ def _transparent(image: Image) -> bool:
 
 def _by_profile(image: Image, profile: object) -> Image:
     """A picture of mode L, RGB, CMYK, LAB or YCbCr in sRGB."""
-    from PIL import ImageCms
-
     if image.mode == "LAB":
-        turned = ImageCms.applyTransform(image, _lab())
-        assert turned is not None  # None only where it works in place
-        return turned
+        return _applied(_lab(), image)
     if isinstance(profile, bytes) and 128 <= len(profile) <= MAX_PROFILE:
         for mode in ("L", "RGB") if image.mode == "L" else (image.mode,):  # grey often carries an RGB profile
-            transform = _transform(profile, mode)
-            if transform is not None:
-                turned = ImageCms.applyTransform(image.convert(mode), transform)
-                assert turned is not None
-                return turned
+            follow = _followed(profile, mode)
+            if follow is not None:
+                return follow(image.convert(mode))
     return image if image.mode == "RGB" else image.convert("RGB")
 
 
@@ -100,7 +95,7 @@ _SPACES = {"L": "GRAY", "RGB": "RGB", "CMYK": "CMYK"}
 
 
 @lru_cache(maxsize=8)
-def _transform(profile: bytes, mode: str) -> Any:
+def _followed(profile: bytes, mode: str) -> Callable[[Image], Image] | None:
     """What takes colours of `mode` to sRGB by a profile; None where there is nothing to follow."""
     from io import BytesIO
 
@@ -111,18 +106,36 @@ def _transform(profile: bytes, mode: str) -> Any:
         source = ImageCms.ImageCmsProfile(BytesIO(profile))
         if source.profile.xcolor_space.strip() != _SPACES.get(mode):
             return None
+        # Left to optimise it, lcms puts 33 straight lines for a curve of greys: 10 levels off in the shadows.
+        flags = ImageCms.Flags.NOOPTIMIZE if mode == "L" else ImageCms.Flags.NONE
         transform = ImageCms.buildTransform(
-            source, ImageCms.createProfile("sRGB"), mode, "RGB", ImageCms.Intent.PERCEPTUAL
+            source, ImageCms.createProfile("sRGB"), mode, "RGB", ImageCms.Intent.PERCEPTUAL, flags
         )
-        steps = np.linspace(0, 255, 6 if mode != "L" else 256).astype(np.uint8)
-        bands = len(mode) if mode != "L" else 1
-        grid = np.stack(np.meshgrid(*[steps] * bands), -1).reshape(1, -1, bands)
-        colours = pil.frombytes(mode, (grid.shape[1], 1), np.ascontiguousarray(grid).tobytes())
-        plain, turned = colours.convert("RGB"), ImageCms.applyTransform(colours, transform)
+        bands = 1 if mode == "L" else len(mode)
+        steps = np.linspace(0, 255, 256 if bands == 1 else 6).astype(np.uint8)
+        grid = np.stack(np.meshgrid(*[steps] * bands, indexing="ij"), -1)
+        colours = pil.frombytes(mode, (grid.size // bands, 1), grid.tobytes())
+        turned = _applied(transform, colours)
     except (ImageCms.PyCMSError, OSError, TypeError, ValueError):
         return None
-    difference = np.asarray(plain, np.int16) - np.asarray(turned, np.int16)
-    return transform if np.abs(difference).max() > SAME else None
+    seen = np.asarray(turned, np.int16)
+    if np.abs(seen - np.asarray(colours.convert("RGB"), np.int16)).max() <= SAME:
+        return None
+    return partial(_looked_up, seen[0].T.tolist()) if bands == 1 else partial(_applied, transform)
+
+
+def _applied(transform: Any, image: Image) -> Image:
+    from PIL import ImageCms
+
+    turned = ImageCms.applyTransform(image, transform)
+    assert turned is not None  # None only where it works in place
+    return turned
+
+
+def _looked_up(tables: list[list[int]], grey: Image) -> Image:
+    from PIL import Image as pil
+
+    return pil.merge("RGB", [grey.point(table) for table in tables])
 
 
 def _to_8_bits(values: Any) -> Any:

@@ -150,7 +150,7 @@ def _drawing(file: BinaryIO, path: Path, options: ReadOptions) -> Iterator[Segme
 
     drawing = read_drawing(file)
     if "image" in options.modalities:
-        yield Segment("image", render(drawing), path)
+        yield Segment("image", render(drawing, options.min_side), path)
     yield from _words(joined(drawing.captions), path, options)
 
 

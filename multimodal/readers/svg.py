@@ -167,8 +167,8 @@ def _inside(key: str, value: str) -> bool:
     return value.lstrip().startswith("#") or _DATA.match(value) is not None
 
 
-def render(drawing: Drawing) -> Image:
-    """The drawing on white, RGB, its longer side SIDE pixels.
+def render(drawing: Drawing, min_side: int | None = None) -> Image:
+    """The drawing on white, RGB, its longer side SIDE pixels, reduced where `min_side` allows.
 
     Raises ReadError for one that makes no sense, or takes too long or too much memory.
     """
@@ -192,7 +192,7 @@ def render(drawing: Drawing) -> Image:
         raise ReadError(f"the drawing is damaged: {why}")
     image = open_picture("png", BytesIO(done.stdout), None)
     image.load()
-    return to_srgb(image)
+    return to_srgb(image, min_side)
 
 
 @lru_cache(maxsize=1)
