@@ -13,7 +13,7 @@ import pytest
 from multimodal import readers
 from multimodal.errors import NoMediaFile, ReadError, UnsupportedFile
 from multimodal.types import Audio, Clip, ReadOptions, Segment
-from tests import media
+from tests import media, media_images
 
 
 def modalities(path: Path) -> list[str]:
@@ -34,7 +34,7 @@ def fingerprint(segment: Segment) -> tuple[object, ...]:
 
 
 def test_the_table_covers_what_the_helpers_write() -> None:
-    assert set(readers.EXTENSIONS) == set(media.ALL_EXTENSIONS)
+    assert set(readers.EXTENSIONS) == {*media.ALL_EXTENSIONS, *media_images.UNMADE_EXTENSIONS}
     kinds = [kind for reader in readers.READERS for kind in reader.kinds]
     assert len(kinds) == len(set(kinds))
 
@@ -110,11 +110,7 @@ def test_cover_art_makes_no_video_of_a_song(tmp_path: Path) -> None:
         ("a.jpg", b"%PDF-1.7\n%\xe2\xe3", "not a picture: its content looks like a PDF document"),
         ("a.txt", b"%PDF-1.7\n%\xe2\xe3", "not a text: its content looks like a PDF document"),
         ("a.png", b"PK\x03\x04\x00\x00\x00", "not a picture: its content looks like a zip archive"),
-        (
-            "a.png",
-            b"\x00\x00\x00\x1cftypheic\x00\x00",
-            "not a picture: its content looks like a HEIC picture",
-        ),
+        ("a.png", b"\x00\x00\x00\x1cftypheic\x00\x00", "the picture is damaged"),
         ("a.txt", bytes(range(256)), "not a text: its content is binary"),
         ("a.srt", b"no cues in here", "the file holds no subtitles"),
         ("a.txt", b" \n\n \t\n", "the file holds no text"),
@@ -139,9 +135,6 @@ def test_what_is_no_file_or_of_no_kind(tmp_path: Path) -> None:
     (tmp_path / "x.xyz").write_bytes(bytes(range(256)))
     with pytest.raises(UnsupportedFile, match=r"\.xyz files"):
         readers.read(tmp_path / "x.xyz")
-    raw = media.write(tmp_path / "x.tif").rename(tmp_path / "x.nef")
-    with pytest.raises(UnsupportedFile, match="camera raw"):
-        readers.read(raw)
 
 
 @pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="needs named pipes")
