@@ -1,16 +1,18 @@
 """The command: `multimodal index | search | embed | doctor | info`.
 
 Only this module prints. Results go to standard output, everything else to standard error; exit code 0
-is success, 2 wrong use, 3 that some files failed, 130 an interruption.
+is success, 2 wrong use, 3 that some files failed, 130 an interruption, 143 a termination.
 """
 
 from __future__ import annotations
 
 import json
+import signal
 import sys
 from collections.abc import Sequence
+from io import TextIOWrapper
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any, NoReturn
 
 import typer
 
@@ -57,17 +59,31 @@ MemoryOption = Annotated[
 
 def main() -> None:
     """The console script: errors of this package become one sentence and exit code 2."""
+    signal.signal(signal.SIGTERM, _stop)
+    if signal.getsignal(signal.SIGINT) is signal.default_int_handler:  # else a shell's background job
+        signal.signal(signal.SIGINT, _stop)
+    if isinstance(sys.stdout, TextIOWrapper):  # a name in letters that the output's encoding does not have
+        sys.stdout.reconfigure(errors="backslashreplace")
     try:
         app()
     except MultimodalError as error:
         print(f"multimodal: {error}", file=sys.stderr)
         sys.exit(2)
-    except KeyboardInterrupt:
-        print("multimodal: interrupted; what was done is kept, run it again to go on", file=sys.stderr)
-        sys.exit(130)
+    except _Stopped as stopped:
+        told = "interrupted" if stopped.code == 130 else "terminated"
+        print(f"multimodal: {told}; what was done is kept, run it again to go on", file=sys.stderr)
+        raise
     except BrokenPipeError:  # the reader of our output went away, as `head` does
         sys.stderr.close()
         sys.exit(0)
+
+
+class _Stopped(SystemExit):
+    """A signal has come that ends the process in peace; the code is what a shell makes of the signal."""
+
+
+def _stop(sign: int, _: object) -> NoReturn:
+    raise _Stopped(128 + sign)
 
 
 @app.command()
@@ -249,8 +265,10 @@ def _modalities(text: str | None) -> list[Modality] | None:
 
 
 def _as_dict(hit: Hit) -> dict[str, Any]:
+    from multimodal.export import shown_path
+
     return {
-        "path": str(hit.path),
+        "path": shown_path(hit.path),
         "modality": hit.modality,
         "start": hit.start,
         "end": hit.end,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import sys
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
@@ -9,6 +10,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from multimodal.errors import plain
 from multimodal.types import MODALITIES, Hit, IndexReport, LibraryStats
 
 if TYPE_CHECKING:
@@ -37,7 +39,7 @@ def index_progress(quiet: bool) -> Iterator[Callable[[Progress], None] | None]:
         MofNCompleteColumn(),
         TextColumn("{task.fields[rate]}"),
         TimeRemainingColumn(),
-        TextColumn("{task.fields[name]}", style="dim"),
+        TextColumn("{task.fields[name]}", style="dim", markup=False),
     )
     with Bar(*columns, console=Console(stderr=True), transient=True) as bar:
         task = bar.add_task("", total=None, rate="", name="")
@@ -48,7 +50,7 @@ def index_progress(quiet: bool) -> Iterator[Callable[[Progress], None] | None]:
             worked += progress.record is not None  # unchanged files come all at once, without a record
             elapsed = bar.tasks[0].elapsed or 0.0
             rate = f"{worked / elapsed:.1f} files/s" if elapsed > 1 else ""
-            name = progress.record.path.name if progress.record else ""
+            name = plain(progress.record.path.name) if progress.record else ""
             bar.update(task, completed=progress.done, total=progress.total, rate=rate, name=name[-40:])
 
         yield show
@@ -134,13 +136,13 @@ def clock(seconds: float) -> str:
 def _snippet(text: str | None) -> str:
     if not text:
         return ""
-    line = " ".join(text.split())
+    line = plain(" ".join(text.split()))
     return f'"{line}"' if len(line) <= SNIPPET else f'"{line[: SNIPPET - 3]}..."'
 
 
 def _short(path: Path) -> str:
-    """Relative to the current folder where it lies below it; undecodable bytes shown as escapes."""
+    """Relative to the current folder where it lies below it; what cannot be shown, as escapes."""
     absolute = path.absolute()
     here = Path.cwd()
     shown = absolute.relative_to(here) if absolute.is_relative_to(here) else absolute
-    return str(shown).encode("utf-8", "backslashreplace").decode("utf-8")
+    return plain(os.fsencode(shown).decode("utf-8", "backslashreplace"))

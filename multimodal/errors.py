@@ -18,10 +18,23 @@ MultimodalError
 
 from __future__ import annotations
 
+import re
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from multimodal.types import Modality
+
+
+_UNSHOWN = re.compile(r"[\x00-\x1f\x7f-\x9f\u2028-\u202e\u2066-\u2069\ud800-\udfff]")
+"""Control characters, line ends, reversals of the writing direction, and halves of characters."""
+_LONGEST = 300
+"""Characters of a reason: a decoder may quote half the file."""
+
+
+def plain(text: str) -> str:
+    """A text on one line that no terminal obeys and every encoding of Unicode takes: what is no
+    character to show, in the name of a file or in what it says, appears as its escape."""
+    return _UNSHOWN.sub(lambda found: found[0].encode("unicode_escape").decode("ascii"), text)
 
 
 class MultimodalError(Exception):
@@ -29,7 +42,10 @@ class MultimodalError(Exception):
 
 
 class ReadError(MultimodalError):
-    """A file cannot be turned into segments; the message is the reason, without the path."""
+    """A file cannot be turned into segments; the message is the reason, without the path, on one line."""
+
+    def __init__(self, reason: str = "") -> None:
+        super().__init__(plain(" ".join(reason.split()))[:_LONGEST])
 
 
 class UnsupportedFile(ReadError):

@@ -7,7 +7,7 @@ import os
 import tempfile
 import time
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -33,19 +33,29 @@ def report_lines(path: Path | None) -> Iterator[Callable[[FileRecord], None] | N
     if path is None:
         yield None
         return
-    try:
+    with _writing("report", path):
         file = path.open("w", encoding="utf-8", buffering=1)
-    except OSError as error:
-        raise QueryError(
-            f"The report cannot be written to {path}: {(error.strerror or '').lower()}."
-        ) from error
-    with file:
 
-        def note(record: FileRecord) -> None:
-            shown = {**asdict(record), "path": shown_path(record.path), "seconds": round(record.seconds, 4)}
+    def note(record: FileRecord) -> None:
+        shown = {**asdict(record), "path": shown_path(record.path), "seconds": round(record.seconds, 4)}
+        with _writing("report", path):
             file.write(json.dumps(shown, ensure_ascii=False) + "\n")
 
+    try:
         yield note
+    finally:
+        with suppress(OSError):  # what a full disk did not take has been told of
+            file.close()
+
+
+@contextmanager
+def _writing(what: str, path: Path) -> Iterator[None]:
+    """Raises QueryError where the disk is full or the place cannot be written to."""
+    try:
+        yield
+    except OSError as error:
+        reason = (error.strerror or str(error)).lower()
+        raise QueryError(f"The {what} cannot be written to {path}: {reason}.") from error
 
 
 def shown_path(path: Path) -> str:

@@ -277,6 +277,8 @@ class Run:
             self.on_record(record)
 
     def _work(self, working: Working) -> None:
+        if self._waiting and time.monotonic() - self._committed >= BATCH_SECONDS:
+            self._commit()  # what is done need not wait for a file of many hours
         if self.progress is not None:
             done = len(self.records)
             self.progress(

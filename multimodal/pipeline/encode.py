@@ -36,8 +36,8 @@ def encode_files(
 
     A path may come as a Task, with the companions that hold its captions or subtitles. `paths` is
     consumed as the work goes on, in the thread that iterates; so is `on_progress` called, after each
-    batch and each file. `workers` decode processes at most (default: one for each core); they
-    start as the files call for them. Closing the iterator, or an exception such as KeyboardInterrupt
+    batch and each file, and every PATIENCE seconds while nothing comes. `workers` decode processes at
+    most (default: one for each core); they start as the files call for them. Closing the iterator, or an exception such as KeyboardInterrupt
     inside it, ends them at once.
 
     A file no reader takes, or of which the space can embed nothing, is "skipped"; one that cannot be
@@ -111,6 +111,8 @@ class _Run:
                 event = self._pool.get(self._wait())
             if event is not None:
                 self._take(event)
+            elif not self._batches:
+                self._report()
             for modality in self._due(idle=event is None):
                 self._embed(modality)
             while self._finished:
