@@ -6,6 +6,8 @@ import os
 import shutil
 import sqlite3
 import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 from multimodal.errors import LibraryError, NoLibrary
@@ -49,6 +51,16 @@ def for_reading(folder: Path) -> sqlite3.Connection:
         db.close()
         raise
     return db
+
+
+@contextmanager
+def speaking(folder: Path) -> Iterator[None]:
+    """Turn what the disk or SQLite objects into one sentence. Raises LibraryError."""
+    try:
+        yield
+    except (sqlite3.Error, OSError) as error:
+        reason = error.strerror if isinstance(error, OSError) and error.strerror else str(error)
+        raise LibraryError(f"The library in {folder} cannot be used: {reason.lower()}.") from error
 
 
 def _connect(path: Path | str, uri: bool = False) -> sqlite3.Connection:

@@ -10,7 +10,7 @@ from dataclasses import asdict, replace
 from typing import Any
 
 from multimodal.library.store import COLLECTION, ImportedRow, Record, SegmentRow
-from multimodal.types import Facts, Modality, Role
+from multimodal.types import Modality, Role
 
 GROUP = 2048
 """Segments fetched at a time: with 512 dimensions and frames left out, 2 MB."""
@@ -126,27 +126,7 @@ def records(
         (*modalities, *roles),
     )
     while rows := cursor.fetchmany(GROUP):
-        yield [
-            Record(
-                row[0],
-                os.fsdecode(row[1]),
-                os.fsdecode(row[2]),
-                row[3],
-                row[4],
-                row[5],
-                row[6],
-                row[7],
-                row[8],
-                row[9],
-                None if row[10] is None or row[11] is None else (row[10], row[11]),
-                Facts(*row[12:16]),
-                row[16],
-                row[17],
-                row[18],
-                row[19],
-            )
-            for row in rows
-        ]
+        yield [Record(row[0], os.fsdecode(row[1]), os.fsdecode(row[2]), *row[3:]) for row in rows]
 
 
 def _collection(db: sqlite3.Connection, collection: str) -> int | None:

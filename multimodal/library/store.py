@@ -124,8 +124,12 @@ class Record(NamedTuple):
     start: float | None
     end: float | None
     text: str | None
-    chars: tuple[int, int] | None
-    facts: Facts
+    begin_char: int | None
+    end_char: int | None
+    width: int | None
+    height: int | None
+    duration: float | None
+    taken: str | None
     size: int
     mtime_ns: int
     metadata: str | None
