@@ -18,7 +18,7 @@ from multimodal.pipeline.wire import Limits, Task
 from multimodal.readers import facts
 from multimodal.readers.companions import read_companion
 from multimodal.space import Space
-from multimodal.types import Facts, Segment
+from multimodal.types import Facts, Frames, Segment
 
 
 @dataclass(frozen=True)
@@ -47,10 +47,14 @@ class EncodedFile:
 
 def _row(segment: Segment, space: Space) -> Row:
     text = segment.content if isinstance(segment.content, str) and segment.content else None
-    blank = segment.role == "blank"
-    vector = None if blank else space[segment.modality].encode([segment.content])[0]
     place = segment.page, segment.chars, segment.role
-    return Row(segment.modality, segment.start, segment.end, text, vector, *place)
+    if segment.role == "blank":
+        return Row(segment.modality, segment.start, segment.end, text, None, *place)
+    encoder = space[segment.modality]
+    [vector], [frames] = encoder.embed_kept([encoder.tower.preprocess(segment.content)])
+    if frames is not None:
+        frames = Frames(frames.times + (segment.start or 0.0), frames.vectors)
+    return Row(segment.modality, segment.start, segment.end, text, vector, *place, frames)
 
 
 @dataclass
