@@ -37,8 +37,8 @@ def encode_files(
     A path may come as a Task, with the companions that hold its captions or subtitles. `paths` is
     consumed as the work goes on, in the thread that iterates; so is `on_progress` called, after each
     batch and each file, and every PATIENCE seconds while nothing comes. `workers` decode processes at
-    most (default: one for each core); they start as the files call for them. Closing the iterator, or an exception such as KeyboardInterrupt
-    inside it, ends them at once.
+    most (default: one for each core); they start as the files call for them. Closing the iterator, or an
+    exception such as KeyboardInterrupt inside it, ends them at once.
 
     A file no reader takes, or of which the space can embed nothing, is "skipped"; one that cannot be
     read, or whose decoder crashes or exceeds `limits`, is "failed". Raises SpaceError when the space
