@@ -253,16 +253,16 @@ def _rationals(values: Sequence[float]) -> list[int]:
 
 def exif(description: str | bytes = b"", title: str = "", keywords: str = "", orientation: int = 0) -> bytes:
     """An Exif block: ImageDescription, XPTitle, XPKeywords and Orientation, those given."""
-    held = Image.Exif()
-    if description:
-        held[270] = description if isinstance(description, str) else description.decode("latin-1")
-    if title:
-        held[40091] = title.encode("utf-16-le") + b"\0\0"
-    if keywords:
-        held[40094] = keywords.encode("utf-16-le") + b"\0\0"
+    text = description if isinstance(description, bytes) else description.encode()
+    tags: dict[int, tuple[int, Sequence[int] | bytes]] = {}
+    if text:
+        tags[270] = (2, text + b"\0")
     if orientation:
-        held[274] = orientation
-    return held.tobytes()
+        tags[274] = (3, [orientation])
+    for tag, words in ((40091, title), (40094, keywords)):
+        if words:
+            tags[tag] = (1, words.encode("utf-16-le") + b"\0\0")
+    return b"Exif\0\0II*\0" + struct.pack("<I", 8) + _directory(tags, 8, 0)
 
 
 def iptc(texts: Mapping[int, Sequence[bytes]]) -> bytes:

@@ -43,7 +43,17 @@ def cmyk_profile(corners: dict[tuple[int, int, int, int], tuple[float, float, fl
 
 def seen_in_srgb(rgb: Sequence[int], to_xyz: NDArray[np.float64], gamma: float) -> NDArray[np.float64]:
     """What sRGB shows of 8-bit values under `rgb_profile(to_xyz, gamma)`, 0 to 255, clipped."""
-    xyz = to_xyz @ (np.array(rgb) / 255) ** gamma
+    return _coded(to_xyz @ (np.array(rgb) / 255) ** gamma)
+
+
+def lab_in_srgb(lab: Sequence[float]) -> NDArray[np.float64]:
+    """What sRGB shows of a colour of CIE Lab under D50, 0 to 255, clipped."""
+    middle = (lab[0] + 16) / 116
+    steps = np.array((middle + lab[1] / 500, middle, middle - lab[2] / 200))
+    return _coded(np.where(steps > 6 / 29, steps**3, 3 * (6 / 29) ** 2 * (steps - 4 / 29)) * D50)
+
+
+def _coded(xyz: NDArray[np.float64]) -> NDArray[np.float64]:
     linear = np.clip(np.linalg.inv(SRGB_TO_XYZ) @ xyz, 0, 1)
     coded = np.where(linear <= 0.0031308, 12.92 * linear, 1.055 * linear ** (1 / 2.4) - 0.055)
     return 255 * coded

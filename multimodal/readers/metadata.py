@@ -20,6 +20,7 @@ _XP_TITLE, _XP_COMMENT, _XP_KEYWORDS, _XP_SUBJECT = 40091, 40092, 40094, 40095  
 _IPTC_WORDS = {105: "headline", 120: "caption", 5: "object name", 25: "keywords"}  # of record 2, IIM 4.2
 _XMP_UUID = bytes.fromhex("be7acfcb97a942e89c71999491e3afac")
 _JPEG_IPTC = 0x0404
+_TIFF = (b"II*\0", b"MM\0*")
 _CHUNKS = ("Title", "Description", "Comment")
 
 _BOILERPLATE = re.compile(
@@ -95,7 +96,7 @@ def _all_words(kind: str, file: BinaryIO, info: Mapping[Any, Any]) -> Iterator[s
         for box in boxes(file):
             data = contents(file, box, MAX_BYTES) if box.kind in (b"xml ", b"uuid", b"Exif") else b""
             if box.kind == b"Exif":
-                exif = data[4:]  # behind the offset of the TIFF header, which is 0
+                exif = data if data[:4] in _TIFF else data[4:]  # behind the offset of its header, which is 0
             elif box.kind == b"xml " and kind == "jxl":
                 xmp = data
             elif data.startswith(_XMP_UUID):

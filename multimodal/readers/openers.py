@@ -233,6 +233,8 @@ def decoder_errors() -> Iterator[None]:
             raise ReadError("the picture is truncated") from error
         raise ReadError(f"the picture is damaged: {_plain(error)}") from error
     except (SyntaxError, ValueError) as error:
+        if "unknown pixel mode" in str(error):
+            raise ReadError("the picture is of a depth or colour mode that is not read") from error
         end = "end of file" in str(error)
         raise ReadError(f"the picture is {'truncated' if end else f'damaged: {_plain(error)}'}") from error
     except BaseException as error:
