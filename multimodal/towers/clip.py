@@ -11,7 +11,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -19,6 +19,7 @@ from numpy.typing import NDArray
 from multimodal.errors import SpaceError, UnknownSpace
 from multimodal.towers.base import identity, tensors_hash
 from multimodal.towers.pixels import ResizeCrop
+from multimodal.towers.windows import BLOCK, pooled, spans
 from multimodal.types import Content
 
 SCHEMES = ("hf-hub:", "local-dir:")
@@ -46,20 +47,79 @@ class Loaded:
         return float(self.model.logit_scale.detach().exp())
 
 
+class _Frame(NamedTuple):
+    """What a tokenizer puts around every text: special tokens, padding, and what may end the padding."""
+
+    before: list[int]
+    after: list[int]
+    padding: int
+    last: list[int]
+
+
 class BpeTokens:
-    """A text to the model's token ids (context_length,), special tokens included; the rest is cut."""
+    """A text to the model's token ids (context_length,) int64, special tokens and padding included.
+
+    A longer text gives windows (w, context_length + 1), each with special tokens and padding of its own, as
+    few and as even as can be; the last column says how many of the text's tokens a window holds.
+    """
 
     def __init__(self, tokenizer: Any) -> None:
         self._tokenizer = tokenizer
 
+    @property
+    def context_length(self) -> int:
+        return int(self._tokenizer.context_length)
+
     def __call__(self, content: Content) -> NDArray[np.int64]:
         if not isinstance(content, str):
             raise TypeError(f"expected a text, got {type(content).__name__}")
-        return np.asarray(self._tokenizer([content])[0], dtype=np.int64)
+        size = len(content.encode("utf-8", "replace"))
+        if 2 * size > self.context_length:  # else it fits: no token is shorter than a byte
+            words = self._words(content, 4 * size + self.context_length)  # cleaning makes some texts longer
+            if len(words) > self._room:
+                return np.stack([self._window(words[b:e]) for b, e in spans(len(words), self._room)])
+        return self._ids(content, self.context_length)
+
+    def _ids(self, text: str, length: int) -> NDArray[np.int64]:
+        return np.asarray(self._tokenizer([text], context_length=length)[0], dtype=np.int64)
+
+    @cached_property
+    def _frame(self) -> _Frame:
+        empty, probe = self._ids("", self.context_length).tolist(), self._ids("a", self.context_length)
+        last = [] if empty[-1] == empty[-2] else [empty.pop()]
+        padding = empty[-1]
+        while empty and empty[-1] == padding:  # nothing is left where the end of a text is its padding
+            empty.pop()
+        before = next((n for n, token in enumerate(empty) if probe[n] != token), len(empty))
+        return _Frame(empty[:before], empty[before:], padding, last)
+
+    @property
+    def _room(self) -> int:
+        """The tokens of a text that fit one window."""
+        before, after, _, last = self._frame
+        return self.context_length - max(1, len(before) + len(after)) - len(last)
+
+    def _words(self, text: str, length: int) -> list[int]:
+        """All tokens of a text, without special ones."""
+        before, after, padding, last = self._frame
+        ids = self._ids(text, length).tolist()
+        ids = ids[: len(ids) - len(last)]
+        while ids and ids[-1] == padding:
+            ids.pop()
+        return ids[len(before) : len(ids) - len(after)]
+
+    def _window(self, words: list[int]) -> NDArray[np.int64]:
+        before, after, padding, last = self._frame
+        ids = [*before, *words, *after]
+        ids += [padding] * (self.context_length - len(ids) - len(last))
+        return np.array([*ids, *last, len(words)], dtype=np.int64)
 
 
 class ClipTextTower:
-    """Texts to features (n, dim) of the model's text transformer and projection."""
+    """Texts to features (n, dim) of the model's text transformer and projection.
+
+    A text of several windows gives the mean of their unit features (`multimodal.towers.windows`).
+    """
 
     def __init__(self, loaded: Loaded) -> None:
         self._model = loaded.model
@@ -70,8 +130,16 @@ class ClipTextTower:
     def forward(self, batch: Sequence[NDArray[np.int64]]) -> NDArray[np.float32]:
         import torch
 
+        length = self.preprocess.context_length
+        windows = np.concatenate([np.atleast_2d(ids)[:, :length] for ids in batch])
+        block = max(len(batch), BLOCK)
         with torch.inference_mode():
-            return _floats(self._model.encode_text(torch.from_numpy(np.stack(batch))))
+            features = [
+                _floats(self._model.encode_text(torch.from_numpy(windows[at : at + block])))
+                for at in range(0, len(windows), block)
+            ]
+        counts = [[1] if ids.ndim == 1 else ids[:, length].tolist() for ids in batch]
+        return pooled(np.concatenate(features), counts)
 
 
 class ClipImageTower:

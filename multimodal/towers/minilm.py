@@ -18,6 +18,7 @@ from numpy.typing import NDArray
 
 from multimodal.errors import SpaceError
 from multimodal.towers.base import identity
+from multimodal.towers.windows import BLOCK, pooled, spans
 from multimodal.types import Content
 
 Floats = NDArray[np.float32]
@@ -25,7 +26,11 @@ Floats = NDArray[np.float32]
 
 @dataclass(frozen=True)
 class WordPiece:
-    """A text to its token ids (t,) int32, special tokens included, at most `max_tokens`: the rest is cut."""
+    """A text to its token ids, special tokens included: (t,) int32 where at most `max_tokens` are needed.
+
+    A longer text gives windows (w, t) int32, each with special tokens of its own, as few and as even as
+    can be; what is short of the longest is -1.
+    """
 
     path: Path
     max_tokens: int
@@ -36,13 +41,23 @@ class WordPiece:
 
         tokenizer = Tokenizer.from_file(str(self.path))
         tokenizer.no_padding()
-        tokenizer.enable_truncation(self.max_tokens)
+        tokenizer.no_truncation()
         return tokenizer
 
     def __call__(self, content: Content) -> NDArray[np.int32]:
         if not isinstance(content, str):
             raise TypeError(f"expected a text, got {type(content).__name__}")
-        return np.array(self._tokenizer.encode(content).ids, dtype=np.int32)
+        ids = np.array(self._tokenizer.encode(content).ids, dtype=np.int32)
+        if len(ids) <= self.max_tokens:
+            return ids
+        first, words, last = ids[:1], ids[1:-1], ids[-1:]  # [CLS] ... [SEP]
+        windows = [
+            np.concatenate([first, words[b:e], last]) for b, e in spans(len(words), self.max_tokens - 2)
+        ]
+        filled = np.full((len(windows), max(map(len, windows))), -1, dtype=np.int32)
+        for row, window in enumerate(windows):
+            filled[row, : len(window)] = window
+        return filled
 
     def tokens(self, text: str) -> list[str]:
         """The sub-words of a text, as the tokenizer names them."""
@@ -88,11 +103,21 @@ class MiniLMTower:
         self.tower_id = "minilm-" + identity(dict(config))
 
     def forward(self, batch: Sequence[NDArray[np.int32]]) -> Floats:
-        """Token ids of n texts to the means of their last layer, (n, 384)."""
-        longest = max(len(ids) for ids in batch)
-        ids = np.zeros((len(batch), longest), dtype=np.int32)
-        mask = np.zeros((len(batch), longest), dtype=np.float32)
-        for row, tokens in enumerate(batch):
+        """Token ids (t,), or windows of them (w, t), of n texts to the means of their last layer, (n, 384).
+
+        A text of several windows gives the mean of their unit features (`multimodal.towers.windows`).
+        """
+        texts = [[window[window >= 0] for window in np.atleast_2d(ids)] for ids in batch]
+        windows = [window for text in texts for window in text]
+        block = max(len(batch), BLOCK)
+        features = [self._means(windows[at : at + block]) for at in range(0, len(windows), block)]
+        return pooled(np.concatenate(features), [[len(window) - 2 for window in text] for text in texts])
+
+    def _means(self, windows: Sequence[NDArray[np.int32]]) -> Floats:
+        longest = max(len(ids) for ids in windows)
+        ids = np.zeros((len(windows), longest), dtype=np.int32)
+        mask = np.zeros((len(windows), longest), dtype=np.float32)
+        for row, tokens in enumerate(windows):
             ids[row, : len(tokens)] = tokens
             mask[row, : len(tokens)] = 1.0
         hidden = self.last_hidden(ids, mask)  # (n, t, d)
