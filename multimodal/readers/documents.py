@@ -21,7 +21,7 @@ _HTML = re.compile(
     re.IGNORECASE | re.DOTALL,
 )
 _OTHER_TEXTS = ((r"{\rtf", "an RTF document"), ("%!PS", "a PostScript document"))
-_BINARIES = ((b"\xd0\xcf\x11\xe0\xa1\xb1\x1a\xe1", "an Office document of before 2007 or one locked by a password"),)
+_OLE = b"\xd0\xcf\x11\xe0\xa1\xb1\x1a\xe1"
 _MIME_TYPES = (
     (b"application/epub+zip", "an EPUB book"),
     (b"application/vnd.oasis.opendocument.text", "an OpenDocument text"),
@@ -56,7 +56,8 @@ def document_kind(head: bytes) -> str | None:
     # Readers of PDF look for its mark in the first 1,024 bytes.
     if head.startswith(b"%PDF-") or re.search(rb"[\r\n\0]%PDF-\d", head[:1024]):
         return "pdf"
-    return next((kind for mark, kind in _BINARIES if head.startswith(mark)), None)
+    old = head.startswith(_OLE)
+    return "an Office document of before 2007 or one locked by a password" if old else None
 
 
 def archive_kind(path: Path, head: bytes) -> str:

@@ -131,4 +131,4 @@ def _picture(page: Any, min_side: int | None) -> Image | None:
     scale = min(scale, math.sqrt(MOST_PIXELS / (width * height)))
     with closing(page.render(scale=scale, rev_byteorder=True, limit_image_cache=True)) as bitmap:
         picture: Image = bitmap.to_pil().convert("RGB")  # a copy: the memory is the bitmap's
-    return None if all(low == high for low, high in picture.getextrema()) else picture
+    return None if picture.getcolors(1) else picture
