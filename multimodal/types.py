@@ -148,6 +148,12 @@ class Hit:
     page: int | None = None
     chars: tuple[int, int] | None = None
     role: Role = "content"
+    number: int | None = None
+    """Names the segment in its library, as in the tables it gives out."""
+    id: str | None = None
+    """Of a row that was imported: the name it came with. Its path is then the address it came with."""
+    duplicates: tuple[Path, ...] = ()
+    """Files that show the same and were left out of the list for it."""
 
 
 @dataclass(frozen=True)

@@ -21,7 +21,7 @@ LAYERS = [
     {"space"},
     {"pipeline"},
     {"library"},
-    {"console", "export", "gallery"},
+    {"console", "export", "formats", "gallery"},
     {"cli"},
 ]
 

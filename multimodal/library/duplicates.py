@@ -14,6 +14,9 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
+from multimodal.library.roots import Roots
+from multimodal.library.searcher import Searcher
+from multimodal.library.sqlite import SqliteStore
 from multimodal.library.vectors import Matrix
 from multimodal.towers.base import unit
 from multimodal.types import Modality
@@ -113,3 +116,30 @@ def _lasts_alike(a: FileFacts, b: FileFacts) -> bool:
     if not (a.seconds and b.seconds):
         return True
     return abs(a.seconds - b.seconds) <= max(1.0, LASTING * max(a.seconds, b.seconds))
+
+
+def find_duplicates(
+    store: SqliteStore,
+    searcher: Searcher,
+    roots: Roots,
+    below: Path | None,
+    modalities: Sequence[Modality],
+    threshold: float,
+) -> Iterator[Duplicates]:
+    """Groups among the files of a library, by what each mostly is."""
+    matrices = searcher.matrices(patient=False)
+    held = {modality: set(matrix.files.tolist()) for modality, matrix in matrices.items()}
+    kinds = main_modality(held)
+    facts: dict[Modality, dict[int, FileFacts]] = {modality: {} for modality in modalities}
+    for root in store.roots():
+        for name, state in store.files(root).items():
+            kind = kinds.get(state.number)
+            path = roots.folder(root.path) / name
+            if kind in facts and (below is None or path == below or below in path.parents):
+                pixels = (state.facts.width or 0) * (state.facts.height or 0)
+                facts[kind][state.number] = FileFacts(path, state.size, pixels, state.facts.duration or 0.0)
+    for modality, found in facts.items():
+        numbers = np.array(sorted(found), np.int64)
+        if len(numbers):
+            vectors = file_vectors(matrices[modality], numbers)
+            yield from groups(modality, [found[number] for number in numbers.tolist()], vectors, threshold)

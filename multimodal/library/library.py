@@ -9,24 +9,27 @@ import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, closing, contextmanager, suppress
 from dataclasses import replace
-from itertools import product
 from pathlib import Path
 from types import TracebackType
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from multimodal.errors import LibraryBusy, LibraryError, NoLibrary, QueryError, WrongSpace
-from multimodal.library import search as searching
+from multimodal.library.asking import asked, rows_of
+from multimodal.library.duplicates import THRESHOLD, Duplicates, find_duplicates
 from multimodal.library.indexing import Progress, Run
 from multimodal.library.jobs import Recipe
 from multimodal.library.opening import DATABASE
-from multimodal.library.roots import FOLDER, Roots, existing, outermost, relative
+from multimodal.library.roots import FOLDER, Roots, existing, outermost
+from multimodal.library.searcher import Request, Searcher
 from multimodal.library.sqlite import SqliteStore
-from multimodal.library.store import FileState, StoredSegment
-from multimodal.library.vectors import Kernel, Matrix, Outrun, VectorFiles
-from multimodal.space import Item, Space, load_space
-from multimodal.types import MODALITIES, FileRecord, Hit, IndexReport, LibraryStats, Modality
+from multimodal.library.store import SegmentRow
+from multimodal.library.vectors import Outrun
+from multimodal.query import Query
+from multimodal.space import Space, load_space
+from multimodal.types import MODALITIES, FileRecord, Hit, IndexReport, Item, LibraryStats, Modality
 
 if TYPE_CHECKING:
     from multimodal.pipeline import EncodedFile, Limits, Task
@@ -49,10 +52,7 @@ class Library:
         self._given = space
         self._checked: Space | None = None
         self._store: SqliteStore | None = None
-        self._files = VectorFiles(self.path / "vectors")
-        self._matrices: dict[Modality, Matrix] = {}
-        self._shown: tuple[object, ...] | None = None
-        self._kernel = Kernel()
+        self._searcher = Searcher(self.path, self._roots, self._reading)
         self._lock = threading.RLock()
 
     @staticmethod
@@ -84,8 +84,7 @@ class Library:
             if self._store is not None:
                 self._store.close()
             self._store, self._checked = None, None
-            self._matrices, self._shown = {}, None
-            self._kernel.forget()
+            self._searcher.forget()
 
     @property
     def space(self) -> Space:
@@ -147,7 +146,7 @@ class Library:
             run = Run(store, targets, recipe, encode, progress, on_record)
             run.go()
         with _speaking(self.path), suppress(Outrun):  # then another process has shown even more
-            self._show()
+            self._searcher.matrices()
         return IndexReport(run.records, time.monotonic() - begun)
 
     def remove(self, path: str | Path) -> int:
@@ -166,17 +165,21 @@ class Library:
 
     def search(
         self,
-        query: Item,
+        query: Query | Item,
         k: int = 10,
         modality: Modality | Sequence[Modality] | None = None,
         all_segments: bool = False,
+        *,
+        duplicates: bool = False,
     ) -> list[Hit]:
         """The `k` best files for a query, best first, each with its best moment.
 
         A `str` is always text; a Path, PIL image, Audio, Clip or Segment is media, a path counting as
-        the mean of its segments. `modality` limits what is found. `all_segments` gives the best
-        segments instead, several of a file if need be. Scores compare across modalities: standard
-        deviations above what the query scores against unrelated rows (`search.backgrounds`).
+        the mean of its segments; `space.query(...)` makes sums and moments of them. `modality` limits
+        what is found. `all_segments` gives the best segments instead, several of a file if need be.
+        Copies of a result are named in it, and given on their own with `duplicates`. Scores compare
+        across modalities: standard deviations above what the query scores against unrelated rows
+        (`search.backgrounds`).
 
         Raises NoLibrary, QueryError, ReadError, WrongSpace, NoEncoder, LibraryError.
         """
@@ -184,13 +187,32 @@ class Library:
         if k < 1:
             raise QueryError(f"k is the number of results, at least 1, not {k}.")
         self._reading()
-        asked = self._query(query)
+        vector = asked(query, self.space, self._known_rows, self._centre)
+        request = Request(k, wanted, not all_segments, not duplicates)
         with _speaking(self.path), self._lock:
-            for _ in range(3):
-                with suppress(Outrun), self._reading().snapshot():
-                    return self._search(asked, k, wanted, not all_segments, patient=True)
-            with self._reading().snapshot():
-                return self._search(asked, k, wanted, not all_segments, patient=False)
+            return self._searcher.search(vector, request, self.space.background)
+
+    def duplicates(
+        self,
+        folder: str | Path | None = None,
+        modality: Modality | Sequence[Modality] | None = None,
+        threshold: float = THRESHOLD,
+    ) -> list[Duplicates]:
+        """Groups of files that show or say the same, the largest of each first, below `folder` or anywhere.
+
+        `threshold` is the least cosine of a copy with the largest of its group. Raises NoLibrary,
+        QueryError, LibraryError.
+        """
+        if not 0 < threshold <= 1:
+            raise QueryError(
+                f"The threshold of duplicates is a cosine above 0, at most 1, not {threshold:g}."
+            )
+        wanted = _modalities(modality)
+        with _speaking(self.path), self._lock:
+            place = None if folder is None else existing(Path(folder))
+            return list(
+                find_duplicates(self._reading(), self._searcher, self._roots, place, wanted, threshold)
+            )
 
     def stats(self) -> LibraryStats:
         """Counts of the library. Raises NoLibrary, LibraryError."""
@@ -209,67 +231,14 @@ class Library:
             size,
         )
 
-    def _search(
-        self, query: searching.Query, k: int, wanted: Sequence[Modality], per_file: bool, patient: bool
-    ) -> list[Hit]:
-        shown = self._show(patient)
-        matrices = {name: shown[name] for name in wanted if name in shown}
-        against = searching.backgrounds(query, matrices, self.space.background)
-        ranked = searching.rank(matrices, query, against, k, per_file, self._kernel)
-        stored = self._reading().segments([row.segment for row in ranked])
-        ranked = [row for row in ranked if row.segment in stored]
-        ranked.sort(key=lambda row: (-row.score, *_place(stored[row.segment])))
-        hits: list[Hit] = []
-        files: set[int] = set()
-        for row in ranked:
-            if len(hits) == k:
-                break
-            if per_file and row.file in files:
-                continue
-            files.add(row.file)
-            found = stored[row.segment]
-            path = self._roots.folder(found.root) / found.path
-            cosine = min(1.0, max(-1.0, row.cosine))
-            place = found.start, found.end, found.text, found.page, found.chars, found.role
-            hits.append(Hit(path, row.modality, row.score, cosine, *place))
-        return hits
-
-    def _query(self, query: Item) -> searching.Query:
-        if isinstance(query, Path):
-            known = self._known_query(query)
-            if known is not None:
-                return known
-        return searching.embed_query(self.space, query)
-
-    def _known_query(self, path: Path) -> searching.Query | None:
-        """The query that a file of the library makes by the rows it has: no model need run."""
-        places = {Path(os.path.abspath(path)), Path(os.path.realpath(path))}
+    def _known_rows(self, path: Path) -> list[SegmentRow]:
+        """What the library has of a file that has not changed: no model need run for it."""
         with self._lock, _speaking(self.path), self._reading().snapshot() as store:
-            for place, root in product(places, store.roots()):
-                name = relative(place, self._roots.folder(root.path))
-                state = store.file(root, name) if name else None
-                if state is None or not state.segments or not _is_as_stored(place, state):
-                    continue
-                if Recipe.of(self.space).is_current(state):
-                    rows = [row for row in store.rows(state.number) if row.vector is not None]
-                    first = rows[0].modality
-                    vectors = [np.frombuffer(row.vector, "<f2") for row in rows if row.modality == first]  # type: ignore[arg-type]
-                    return searching.mean_query(first, np.stack(vectors))
-        return None
+            return rows_of(path, store, self._roots, Recipe.of(self.space))
 
-    def _show(self, patient: bool = True) -> dict[Modality, Matrix]:
-        """The matrices as the store is now, mapped again only when it has changed."""
-        store = self._reading()
-        settings = store.settings()
-        state = (settings["library"], settings["generation"])
-        if state != self._shown:
-            self._kernel.forget()
-            self._shown = None
-            with store.snapshot():
-                self._matrices = self._files.load(store, patient)
-                settings = store.settings()
-            self._shown = (settings["library"], settings["generation"])
-        return self._matrices
+    def _centre(self, modality: Modality) -> NDArray[np.float32] | None:
+        with self._lock, _speaking(self.path):
+            return self._searcher.centre(modality)
 
     def _reading(self) -> SqliteStore:
         """The store for reading. Raises NoLibrary, LibraryError."""
@@ -315,18 +284,6 @@ def _size(path: Path) -> int:
         return path.stat().st_size if path.is_file() else 0
     except OSError:  # another process has just let go of its log
         return 0
-
-
-def _place(found: StoredSegment) -> tuple[str, str, int]:
-    return (found.root, found.path, found.ordinal)
-
-
-def _is_as_stored(path: Path, state: FileState) -> bool:
-    try:
-        status = path.stat()
-    except OSError:
-        return False
-    return (status.st_size, status.st_mtime_ns) == (state.size, state.mtime_ns)
 
 
 def _modalities(wanted: Modality | Sequence[Modality] | None) -> tuple[Modality, ...]:

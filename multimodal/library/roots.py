@@ -9,7 +9,7 @@ from pathlib import Path
 
 from multimodal.errors import LibraryError, NoMediaFile
 from multimodal.library.scan import Walk, walk
-from multimodal.library.store import Root, Store
+from multimodal.library.store import COLLECTION, Root, Store
 
 FOLDER = ".multimodal"
 """Name of the library that lies in the folder it is about."""
@@ -33,7 +33,9 @@ class Roots:
     exclude: tuple[str, ...] = ()
 
     def folder(self, path: str) -> Path:
-        """The folder that a root's stored path stands for."""
+        """The folder that a root's stored path stands for; what is in a collection stands for itself."""
+        if path.startswith(COLLECTION):
+            return Path()
         return Path(os.path.normpath(self.library / path))
 
     def stored(self, folder: Path) -> str:

@@ -1,16 +1,15 @@
-"""From a query to ranked rows: its vector, the background it is judged against, the order."""
+"""From a query's vector to ranked rows: the background it is judged against, the order."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
 
+from multimodal.library.asking import Asked
 from multimodal.library.vectors import HALF, Kernel, Matrix
-from multimodal.space import Item, Space, modality_of
 from multimodal.types import Modality
 
 SAMPLE = 4096
@@ -25,14 +24,6 @@ Background = tuple[float, float]
 
 
 @dataclass(frozen=True)
-class Query:
-    """A query's unit vector (dim,) and its modality."""
-
-    modality: Modality
-    vector: NDArray[np.float32]
-
-
-@dataclass(frozen=True)
 class Ranked:
     """A row in the order of a search; `segment` and `file` are the store's numbers."""
 
@@ -43,25 +34,8 @@ class Ranked:
     score: float
 
 
-def embed_query(space: Space, query: Item) -> Query:
-    """A path counts as the mean of its segments, a video as that of its pictures.
-
-    Raises QueryError (an empty text, an object of no known kind), ReadError, NoEncoder.
-    """
-    if isinstance(query, Path):
-        return Query(*space.embed_file(query))
-    modality, _ = modality_of(query)
-    return Query(modality, space.embed(query)[0])
-
-
-def mean_query(modality: Modality, rows: NDArray[np.floating]) -> Query:
-    """The query that the mean of some rows (n, dim) makes."""
-    mean = rows.astype(np.float64).mean(axis=0)
-    return Query(modality, (mean / max(np.linalg.norm(mean), 1e-12)).astype(np.float32))
-
-
 def backgrounds(
-    query: Query,
+    query: Asked,
     matrices: Mapping[Modality, Matrix],
     known: Callable[[Modality, Modality], Background | None],
 ) -> dict[Modality, Background]:
@@ -74,7 +48,7 @@ def backgrounds(
     found: dict[Modality, Background] = {}
     measured: dict[Modality, NDArray[np.float64]] = {}
     for modality, matrix in matrices.items():
-        given = known(query.modality, modality)
+        given = known(query.modality, modality) if query.modality else None
         if given is not None:
             found[modality] = (given[0], max(given[1], FLAT))
         else:
@@ -87,7 +61,7 @@ def backgrounds(
     return found
 
 
-def _sample(matrix: Matrix, query: Query) -> NDArray[np.float64]:
+def _sample(matrix: Matrix, query: Asked) -> NDArray[np.float64]:
     count = min(len(matrix), SAMPLE)
     places = np.linspace(0, len(matrix) - 1, count).astype(np.int64)
     return matrix.cosines(places, query.vector)
@@ -95,7 +69,7 @@ def _sample(matrix: Matrix, query: Query) -> NDArray[np.float64]:
 
 def rank(
     matrices: Mapping[Modality, Matrix],
-    query: Query,
+    query: Asked,
     against: Mapping[Modality, Background],
     k: int,
     per_file: bool,

@@ -255,10 +255,10 @@ class SqliteStore:
 
     def put_imported(self, collection: str, batches: Iterable[Sequence[ImportedRow]]) -> tuple[int, int]:
         with self._transaction():
-            added, replaced = sqlite_rows.put_imported(self._db, collection, batches)
-            if added or replaced:
+            stored, replaced = sqlite_rows.put_imported(self._db, collection, batches)
+            if stored:
                 self._count(replaced > 0)
-        return added, replaced
+        return stored, replaced
 
     def delete_imported(self, collection: str, ids: Sequence[str] | None) -> int:
         with self._transaction():

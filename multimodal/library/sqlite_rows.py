@@ -55,19 +55,25 @@ def put_imported(
         cursor = db.execute("INSERT INTO roots (path, device) VALUES (?, 0)", (COLLECTION + collection,))
         root = int(cursor.lastrowid or 0)
     touched: set[int] = set()
+    by_path: dict[int, int] = {}  # rows that their path names, by the number of their file
     total = replaced = 0
     for batch in batches:
         for row in batch:
-            replaced += len(_drop(db, collection, [row.id], touched))
-            file = _file(db, root, row)
+            file, id_ = _file(db, root, row), row.id
             touched.add(file)
-            name = imported_id(collection, row.id)
-            inner = replace(row.row, encoder=IMPORTED, frames=None)
+            if id_ is None:
+                if file not in by_path:
+                    replaced += db.execute("DELETE FROM segments WHERE file = ?", (file,)).rowcount
+                count = by_path.setdefault(file, 0)
+                id_ = f"{row.path}#{count}" if count else row.path
+                by_path[file] += 1
+            replaced += len(_drop(db, collection, [id_], touched))
+            name, inner = imported_id(collection, id_), replace(row.row, encoder=IMPORTED, frames=None)
             number = insert_segment(db, file, name, total, inner)
-            db.execute("INSERT INTO imported VALUES (?, ?, ?)", (number, row.id, row.metadata))
+            db.execute("INSERT INTO imported VALUES (?, ?, ?)", (number, id_, row.metadata))
             total += 1
     _recount(db, touched)
-    return total - replaced, replaced
+    return total, replaced
 
 
 def delete_imported(db: sqlite3.Connection, collection: str, ids: Sequence[str] | None) -> int:
@@ -134,12 +140,12 @@ def _collection(db: sqlite3.Connection, collection: str) -> int | None:
     return None if row is None else int(row[0])
 
 
-def _drop(db: sqlite3.Connection, collection: str, ids: Sequence[str], touched: set[int]) -> list[int]:
-    """Delete the segments of those ids; the numbers of their files go into `touched`."""
+def _drop(db: sqlite3.Connection, collection: str, ids: Sequence[str], files: set[int]) -> list[int]:
+    """Delete the segments of those ids; the numbers of their files go into `files`."""
     names = [imported_id(collection, one) for one in ids]
     found = list(_selected(db, "SELECT number, file FROM segments WHERE id IN", names))
     db.executemany("DELETE FROM segments WHERE number = ?", [(number,) for number, _ in found])
-    touched.update(file for _, file in found)
+    files.update(file for _, file in found)
     return [number for number, _ in found]
 
 
@@ -161,7 +167,7 @@ def _file(db: sqlite3.Connection, root: int, row: ImportedRow) -> int:
     return int(db.execute(sql, (*values.values(),)).lastrowid or 0)
 
 
-def _recount(db: sqlite3.Connection, files: set[int]) -> None:
+def _recount(db: sqlite3.Connection, files: Iterable[int]) -> None:
     """Bring the counts of files up to date; those without segments go."""
     numbers = [(file,) for file in files]
     db.executemany(

@@ -99,9 +99,10 @@ class StoredSegment:
 @dataclass(frozen=True)
 class ImportedRow:
     """A segment made elsewhere. `id` names it in its collection, `path` what it is a part of: an address
-    of any kind. `row.encoder` and `row.frames` are not looked at; `metadata` is a JSON object as text."""
+    of any kind. Rows without an id take the place of all rows of their path, which names them.
+    `row.encoder` and `row.frames` are not looked at; `metadata` is a JSON object as text."""
 
-    id: str
+    id: str | None
     path: str
     row: SegmentRow
     facts: Facts = Facts()  # noqa: RUF009 - frozen
@@ -189,8 +190,8 @@ class Store(Protocol):
         """Indexed files, and embedded segments by modality."""
 
     def put_imported(self, collection: str, batches: Iterable[Sequence[ImportedRow]]) -> tuple[int, int]:
-        """Store rows made elsewhere, all or none, each in place of the one with its id; gives how many are
-        new and how many replaced another."""
+        """Store rows made elsewhere, all or none, each in place of the one with its id; gives how many were
+        stored and how many had to go for them."""
 
     def delete_imported(self, collection: str, ids: Sequence[str] | None) -> int:
         """Take rows made elsewhere away, None for all of the collection; gives how many there were."""

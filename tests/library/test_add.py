@@ -26,7 +26,9 @@ def counts(report: IndexReport) -> dict[str, int]:
 def names(library: Library) -> list[str]:
     """All files that a search for anything finds."""
     home = library.path.parent
-    return sorted(hit.path.relative_to(home).as_posix() for hit in library.search("apple", k=100))
+    return sorted(
+        hit.path.relative_to(home).as_posix() for hit in library.search("apple", k=100, duplicates=True)
+    )
 
 
 def best(library: Library, query: str) -> str:
@@ -118,7 +120,7 @@ def test_missing_folder_raises_and_takes_nothing_away(library: Library, photos: 
     shutil.rmtree(away)
     with pytest.raises(NoMediaFile, match="disk"):
         library.add([photos, away])
-    assert len(library.search("apple", k=100)) == 12
+    assert len(library.search("apple", k=100, duplicates=True)) == 12
 
 
 def test_empty_folder_on_another_device_counts_as_unmounted(
@@ -336,7 +338,7 @@ def test_progress_tells_of_every_record_after_it_is_stored(library: Library, pho
         record = progress.record  # type: ignore[attr-defined]
         if record is not None:
             with Library(library.path, fake_space()) as other:
-                assert record.path in {hit.path for hit in other.search("apple", k=100)}
+                assert record.path in {hit.path for hit in other.search("apple", k=100, duplicates=True)}
 
     library.add(photos, progress=listen)
     assert [one.done for one in told] == list(range(7))

@@ -75,7 +75,7 @@ def test_kill_at_any_moment_loses_and_doubles_nothing(tmp_path: Path, space: Spa
     with Library(library_path, fake_space()) as library:
         library.add(photos)
         assert 0 < len(serial.seen) < 60  # it went on where it was killed
-        hits = library.search("word7 and more", k=100)
+        hits = library.search("word7 and more", k=100, duplicates=True)
         assert sorted(hit.path.name for hit in hits) == sorted(path.name for path in photos.glob("*.txt"))
     assert contents(library_path) == expected
 
@@ -93,13 +93,13 @@ def test_second_writer_is_told_who_writes_and_readers_are_not_blocked(
             library.add(photos)
         with pytest.raises(LibraryBusy):
             library.remove(photos)
-        assert len(library.search("apple", k=100)) == 6
+        assert len(library.search("apple", k=100, duplicates=True)) == 6
     finally:
         process.kill()
         process.wait()
         process.stdout.close()  # type: ignore[union-attr]
     library.add(photos)
-    assert len(library.search("apple", k=100)) == 7
+    assert len(library.search("apple", k=100, duplicates=True)) == 7
 
 
 def derived(library: Library) -> dict[str, tuple[int, int]]:
@@ -119,7 +119,7 @@ def test_vector_files_grow_in_place_and_are_remade_when_rows_go(library: Library
     (photos / "cat.txt").unlink()
     library.add(photos)
     assert derived(library).keys() != after.keys() and len(derived(library)) == 1
-    assert len(library.search("zebra", k=100)) == 6
+    assert len(library.search("zebra", k=100, duplicates=True)) == 6
 
 
 @pytest.mark.parametrize("harm", ["lost", "cut", "stamp", "other", "behind"])
@@ -148,12 +148,12 @@ def test_vector_files_that_do_not_match_are_made_anew(library: Library, photos: 
 def test_open_library_sees_what_another_process_adds(library: Library, photos: Path, serial: Serial):
     library.add(photos)
     with Library(library.path, fake_space()) as other:
-        assert len(other.search("apple", k=100)) == 6
+        assert len(other.search("apple", k=100, duplicates=True)) == 6
         (photos / "new.txt").write_text("zebra")
         library.add(photos)
         assert other.search("zebra", k=1)[0].path.name == "new.txt"
         library.remove(photos / "new.txt")
-        assert len(other.search("zebra", k=100)) == 6
+        assert len(other.search("zebra", k=100, duplicates=True)) == 6
 
 
 def test_half_written_tail_of_a_vector_file_is_written_over(library: Library, photos: Path):
@@ -210,7 +210,7 @@ def test_library_on_read_only_media_can_be_searched(library: Library, photos: Pa
     try:
         done = run_as_nobody(
             f"library = Library({str(library.path)!r}, fake_space())\n"
-            f"hits = library.search({TEXTS['dog.txt']!r}, k=100)\n"
+            f"hits = library.search({TEXTS['dog.txt']!r}, k=100, duplicates=True)\n"
             "print(len(hits), hits[0].path.name, library.stats().files)\n"
         )
     finally:
@@ -283,7 +283,7 @@ def test_library_whose_making_was_killed_is_made(library: Library, photos: Path)
     with pytest.raises(NoLibrary):
         library.search("apple")
     library.add(photos)
-    assert len(library.search("apple", k=100)) == 6
+    assert len(library.search("apple", k=100, duplicates=True)) == 6
 
 
 def test_older_library_is_migrated_when_it_is_opened(
@@ -297,7 +297,7 @@ def test_older_library_is_migrated_when_it_is_opened(
     )
     monkeypatch.setattr(migrations, "MIGRATIONS", later)
     monkeypatch.setattr(migrations, "LATEST", len(later))
-    assert len(library.search("apple", k=100)) == 6
+    assert len(library.search("apple", k=100, duplicates=True)) == 6
     library.close()
     store = SqliteStore.open(library.path)
     try:
@@ -353,4 +353,4 @@ def test_vectors_are_kept_in_memory_where_their_files_cannot_be_written(
 
     monkeypatch.setattr(vectors, "_append", full)
     library.add(photos)
-    assert len(library.search("apple", k=100)) == 6
+    assert len(library.search("apple", k=100, duplicates=True)) == 6

@@ -10,8 +10,8 @@ from PIL import Image
 
 from multimodal import Audio, Clip, Library, NoLibrary, QueryError, Segment
 from multimodal.errors import ReadError
-from multimodal.library import search as searching
-from multimodal.library.search import Query, backgrounds, rank
+from multimodal.library.asking import Asked, asked
+from multimodal.library.search import backgrounds, rank
 from multimodal.library.vectors import Kernel, Matrix
 from multimodal.space import Space
 from multimodal.types import Modality
@@ -56,16 +56,16 @@ def test_every_kind_of_query_finds_its_like(mixed: Library, photos: Path):
 def test_file_of_the_library_finds_itself_without_a_model(
     mixed: Library, photos: Path, monkeypatch: pytest.MonkeyPatch
 ):
-    read = {name: searching.embed_query(mixed.space, photos / name) for name in ("low.wav", "film.mp4")}
+    read = {name: mixed.space.embed_file(photos / name) for name in ("low.wav", "film.mp4")}
     monkeypatch.setattr(Space, "read", lambda *_: pytest.fail("the file was read"))
     for name, modality in (("green.png", "image"), ("low.wav", "audio"), ("dog.txt", "text")):
         hit = mixed.search(photos / name, k=1, modality=modality)[0]  # type: ignore[arg-type]
         assert hit.path.name == name and hit.cosine == pytest.approx(1, abs=1e-4)
         assert name in {hit.path.name for hit in mixed.search(photos / name, k=10)}
-    for name, expected in read.items():
-        known = mixed._query(photos / name)
-        assert known.modality == expected.modality
-        assert float(known.vector @ expected.vector) > 0.99999
+    for name, (modality, vector) in read.items():
+        known = asked(photos / name, mixed.space, mixed._known_rows, mixed._centre)
+        assert known.modality == modality
+        assert float(known.vector @ vector) > 0.99999
 
 
 def test_file_outside_the_library_is_read(mixed: Library, tmp_path: Path):
@@ -103,10 +103,13 @@ def test_equal_scores_are_ordered_by_path(library: Library, photos: Path):
     for name in ("z", "m", "a"):
         (photos / f"{name}.txt").write_text("the same words")
     library.add(photos)
-    hits = library.search("the same words", k=3)
+    hits = library.search("the same words", k=3, duplicates=True)
     assert [hit.path.name for hit in hits] == ["a.txt", "m.txt", "z.txt"]
     assert len({hit.score for hit in hits}) == 1
-    assert [hit.path.name for hit in library.search("the same words", k=2)] == ["a.txt", "m.txt"]
+    assert [hit.path.name for hit in library.search("the same words", k=2, duplicates=True)] == [
+        "a.txt",
+        "m.txt",
+    ]
 
 
 @pytest.mark.parametrize("query", ["", "  \n", 7, None, ["a", "b"]])
@@ -162,9 +165,9 @@ def matrix(rows: int, seed: int = 0, dim: int = 64, rows_per_file: int = 1) -> M
     return Matrix(vectors.astype(np.float16), numbers, numbers // rows_per_file)
 
 
-def query(seed: int = 1, dim: int = 64) -> Query:
+def query(seed: int = 1, dim: int = 64) -> Asked:
     vector = np.random.default_rng(seed).standard_normal(dim)
-    return Query("text", (vector / np.linalg.norm(vector)).astype(np.float32))
+    return Asked("text", (vector / np.linalg.norm(vector)).astype(np.float32))
 
 
 @pytest.mark.parametrize(
@@ -232,3 +235,50 @@ def test_background_is_measured_where_the_space_has_none():
         asked, {"image": small}, lambda q, r: (0.2, 0.1) if (q, r) == ("text", "image") else None
     )
     assert given == {"image": (0.2, 0.1)}
+
+
+def test_copies_are_folded_into_the_first_and_named(mixed: Library, photos: Path):
+    copies = {"red.png"}
+    for number in range(12):
+        size = (64 + number, 48)
+        copies.add(write_image(photos / f"red-{number:02}.png", Image.new("RGB", size, RED)).name)
+    mixed.add(photos)
+    query = Image.new("RGB", (40, 40), RED)
+    hits = mixed.search(query, k=3, modality="image")
+    assert len(hits) == 3 and [hit.path.name for hit in hits[1:]] == ["blue.png", "green.png"]
+    assert {hits[0].path.name, *(path.name for path in hits[0].duplicates)} == copies
+    apart = mixed.search(query, k=13, modality="image", duplicates=True)
+    assert {hit.path.name for hit in apart} == copies and not any(hit.duplicates for hit in apart)
+
+
+def test_duplicates_are_grouped_by_meaning_and_the_larger_is_first(mixed: Library, photos: Path):
+    write_image(photos / "sub" / "big-red.png", Image.new("RGB", (640, 480), RED))
+    (photos / "copy-of-cat.txt").write_text(TEXTS["cat.txt"])
+    mixed.add(photos)
+    found = {group.modality: group for group in mixed.duplicates()}
+    assert set(found) == {"image", "text"}
+    assert [copy.file.path.name for copy in found["image"].copies] == ["big-red.png", "red.png"]
+    assert found["image"].larger.pixels == 640 * 480
+    assert {copy.file.path.name for copy in found["text"].copies} == {"cat.txt", "copy-of-cat.txt"}
+    assert mixed.duplicates(photos / "sub") == []
+    assert [group.modality for group in mixed.duplicates(modality="image")] == ["image"]
+    with pytest.raises(QueryError, match="threshold"):
+        mixed.duplicates(threshold=2)
+
+
+def test_sums_and_moments_are_queries(mixed: Library, photos: Path):
+    space = mixed.space
+    query = space.query("red") + Image.new("RGB", (40, 40), RED) - Image.new("RGB", (40, 40), BLUE)
+    assert first(mixed, query, modality="image") == "red.png"
+    assert first(mixed, -query, modality="image") == "blue.png"
+    film = photos / "film.mp4"
+    assert first(mixed, space.query(film, at=0.5), modality="image") == "blue.png"
+    assert first(mixed, space.query(film, at=3.5), modality="image") == "red.png"
+    with pytest.raises(QueryError, match="nothing to compare with at 99 s"):
+        mixed.search(space.query(film, at=99))
+
+
+def test_a_moment_of_a_film_outside_the_library_is_read(mixed: Library, tmp_path: Path):
+    scenes = [Image.new("RGB", (64, 48), colour) for colour in (GREEN, RED)]
+    film = write_video(tmp_path / "other.mp4", scenes, seconds=2.0)
+    assert first(mixed, mixed.space.query(film, at=0.5), modality="image") == "green.png"
