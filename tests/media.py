@@ -19,7 +19,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image, ImageDraw
 
-from tests import media_images
+from tests import media_images, media_texts
 
 IMAGE_EXTENSIONS = (
     *(".jpg", ".jpeg", ".jfif", ".png", ".webp", ".gif", ".bmp", ".tif", ".tiff"),
@@ -33,8 +33,8 @@ AUDIO_EXTENSIONS = (
     ".wav", ".flac", ".ogg", ".oga", ".mp3", ".m4a", ".aac", ".opus",
     ".wma", ".aiff", ".aif", ".caf", ".amr", ".ac3", ".mka", ".w64", ".au",
 )  # fmt: skip
-TEXT_EXTENSIONS = (".txt", ".md")
-SUBTITLE_EXTENSIONS = (".srt", ".vtt")
+TEXT_EXTENSIONS = media_texts.EXTENSIONS
+SUBTITLE_EXTENSIONS = media_texts.SUBTITLE_EXTENSIONS
 ALL_EXTENSIONS = (
     IMAGE_EXTENSIONS + VIDEO_EXTENSIONS + AUDIO_EXTENSIONS + TEXT_EXTENSIONS + SUBTITLE_EXTENSIONS
 )
@@ -263,21 +263,9 @@ def write_text(path: Path, text: str | None = None, encoding: str = "utf-8") -> 
 
 
 def write_subtitles(path: Path, cues: Sequence[tuple[float, float, str]] | None = None) -> Path:
-    """An srt or vtt file of (start, end, text) cues in seconds."""
+    """Subtitles (srt, vtt, ass, ssa) of (start, end, text) cues in seconds."""
     cues = [(4.0 * i, 4.0 * i + 2.5, text) for i, text in enumerate(PASSAGES)] if cues is None else cues
-    vtt = path.suffix.lower() == ".vtt"
-    blocks = [
-        f"{i}\n{_stamp(start, vtt)} --> {_stamp(end, vtt)}\n{text}\n"
-        for i, (start, end, text) in enumerate(cues, 1)
-    ]
-    path.write_text(("WEBVTT\n\n" if vtt else "") + "\n".join(blocks), encoding="utf-8")
-    return path
-
-
-def _stamp(seconds: float, vtt: bool) -> str:
-    ms = round(1000 * seconds)
-    mark = "." if vtt else ","
-    return f"{ms // 3_600_000:02}:{ms // 60_000 % 60:02}:{ms // 1000 % 60:02}{mark}{ms % 1000:03}"
+    return media_texts.write_subtitles(path, cues)
 
 
 def write(path: Path, seed: int = 0) -> Path:
@@ -292,7 +280,7 @@ def write(path: Path, seed: int = 0) -> Path:
     if suffix in AUDIO_EXTENSIONS:
         return write_sound(path, tone(2.0, hz=220.0 * (1 + seed % 8)))
     if suffix in TEXT_EXTENSIONS:
-        return write_text(path, PASSAGES[seed % len(PASSAGES)] + f" Number {seed}.")
+        return media_texts.write(path, [PASSAGES[seed % len(PASSAGES)] + f" Number {seed}."])
     if suffix in SUBTITLE_EXTENSIONS:
         return write_subtitles(path, [(1.0, 3.0, PASSAGES[seed % len(PASSAGES)])])
     raise ValueError(f"no encoder for {suffix}")

@@ -105,10 +105,14 @@ def test_cover_art_makes_no_video_of_a_song(tmp_path: Path) -> None:
         ("a.mp4", b"", "the file is empty"),
         ("a.txt", b"", "the file is empty"),
         ("a.jpg", b"this is no picture", "not a picture: its content looks like text"),
-        ("a.mp4", b"<html>not found</html>", "not a video: its content looks like text"),
+        ("a.mp4", b"<html>not found</html>", "not a video: its content looks like a web page"),
         ("a.wav", b"hello", "not a sound: its content looks like text"),
-        ("a.jpg", b"%PDF-1.7\n%\xe2\xe3", "not a picture: its content looks like a PDF document"),
-        ("a.txt", b"%PDF-1.7\n%\xe2\xe3", "not a text: its content looks like a PDF document"),
+        ("a.jpg", b"1\n00:00:01,000 --> 00:00:02,000\nHi", "not a picture: its content looks like subtitles"),
+        ("a.jpg", b"%PDF-1.7\n%\xe2\xe3", "the document is damaged"),
+        ("a.txt", b"%PDF-1.7\n%\xe2\xe3", "the document is damaged"),
+        ("a.pdf", b"hello", "not a PDF document: its content looks like text"),
+        ("a.docx", b"hello", "not a Word document: its content looks like text"),
+        ("a.docx", b"\xd0\xcf\x11\xe0\xa1\xb1\x1a\xe1", "before 2007 or one locked by a password"),
         ("a.png", b"PK\x03\x04\x00\x00\x00", "not a picture: its content looks like a zip archive"),
         ("a.png", b"\x00\x00\x00\x1cftypheic\x00\x00", "the picture is damaged"),
         ("a.txt", bytes(range(256)), "not a text: its content is binary"),
@@ -216,7 +220,7 @@ def test_text_is_read_under_the_names_of_texts_alone(tmp_path: Path) -> None:
     for name in ("README", "notes.txt", "notes.md"):
         (tmp_path / name).write_text("A page about lighthouses.", encoding="utf-8")
         assert modalities(tmp_path / name) == ["text"]
-    for name in ("tool.py", "data.csv", "run.log"):
+    for name in ("tool.py", "data.ini", "run.log"):
         (tmp_path / name).write_text("a = 1", encoding="utf-8")
         with pytest.raises(UnsupportedFile, match=rf"\.{name.split('.')[1]} files"):
             readers.reader_for(tmp_path / name)
