@@ -56,8 +56,9 @@ def document_kind(head: bytes) -> str | None:
     # Readers of PDF look for its mark in the first 1,024 bytes.
     if head.startswith(b"%PDF-") or re.search(rb"[\r\n\0]%PDF-\d", head[:1024]):
         return "pdf"
-    old = head.startswith(_OLE)
-    return "an Office document of before 2007 or one locked by a password" if old else None
+    if head.startswith(_OLE):
+        return "an Office document of before 2007 or one locked by a password"
+    return next((kind for mark, kind in _OTHER_TEXTS if head.startswith(mark.encode())), None)
 
 
 def archive_kind(path: Path, head: bytes) -> str:

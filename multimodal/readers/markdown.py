@@ -16,15 +16,28 @@ _Change = tuple[re.Pattern[str], "str | Callable[[re.Match[str]], str]"]
 def plain_markdown(text: str) -> str:
     """Markdown without its marks: the words of headings, lists, links, alternative texts, tables and code.
 
-    Front matter, comments, HTML tags and link definitions are left out.
+    Front matter, comments, HTML tags and link definitions are left out; code stays as it is.
     """
-    text = _without_comments(_without_front_matter(text))
+    code: list[str] = []
+    text = _without_front_matter(_KEPT_MARKS.sub("", text))
+    text = _keep_spans(_without_comments(_keep_blocks(text, code)), code)
     for pattern, new in _BLOCKS:
         text = pattern.sub(new, text)
-    text = _without_delimiters(_without_ticks(text))
+    text = _without_delimiters(text)
     for pattern, new in _LAST:
         text = pattern.sub(new, text)
-    return html.unescape(text)
+    parts = _KEPT.split(text)  # words and numbers of code in turn; entities may not name what stands for code
+    return "".join(code[int(part)] if at % 2 else html.unescape(part) for at, part in enumerate(parts))
+
+
+# Code is kept aside, its number standing for it between two characters of private use.
+_KEPT = re.compile("\ue000(\\d+)\ue001")
+_KEPT_MARKS = re.compile("[\ue000\ue001]")
+
+
+def _kept(code: list[str], piece: str) -> str:
+    code.append(piece)
+    return f"\ue000{len(code) - 1}\ue001"
 
 
 def _changes(*rows: tuple[str, str | Callable[[re.Match[str]], str]]) -> tuple[_Change, ...]:
@@ -40,7 +53,6 @@ def _heading(match: re.Match[str]) -> str:
 # No two parts of a pattern that stand side by side may match the same characters: each match then fails
 # or succeeds in one pass.
 _BLOCKS = _changes(
-    (r"^[ \t]*(?:```|~~~).*$", ""),  # the fences of code, not the code
     (r"^[ \t]{0,3}\[[^\]\n]+\]:[ \t]*\S.*$", ""),  # link definitions
     (r"^[ \t]*(?:(?:[-*_][ \t]*){3,}|=+[ \t]*|-+[ \t]*)$", ""),  # rules, underlines
     (
@@ -74,25 +86,53 @@ def _without_comments(text: str) -> str:
     return re.sub(r"<!--.*?-->", "", text[:last], flags=re.DOTALL) + text[last:] if last > 2 else text
 
 
-_TICKS = re.compile(r"`+|\n[ \t]*(?=\n)")
+_FENCE = re.compile(r"^[ \t]*(`{3,}|~{3,})([^\n]*)(?:\n|\Z)", re.MULTILINE)
 
 
-def _without_ticks(text: str) -> str:
-    """Without the ticks around code: runs of one length, of one paragraph."""
-    dropped: list[re.Match[str]] = []
-    opened: dict[int, tuple[int, re.Match[str]]] = {}  # length of a run -> its number, the run
-    inside = number = 0
-    for number, run in enumerate(_TICKS.finditer(text)):
-        if not run.group().startswith("`"):
-            opened.clear()
+def _keep_blocks(text: str, code: list[str]) -> str:
+    """Blocks of code, which end at a fence of no fewer marks or with the text, kept aside without fences."""
+    parts, at = [], 0
+    opened: re.Match[str] | None = None
+    for fence in _FENCE.finditer(text):
+        if opened is None:
+            if "`" not in fence[2]:  # else it is code in a line
+                opened = fence
+                parts.append(text[at : fence.start()])
+        elif fence[1].startswith(opened[1]) and not fence[2].strip():
+            parts.append(_kept(code, text[opened.end() : fence.start()].rstrip("\n")) + "\n")
+            opened, at = None, fence.end()
+    if opened is not None:
+        return "".join([*parts, _kept(code, text[opened.end() :])])
+    return "".join([*parts, text[at:]])
+
+
+_TICKS = re.compile(r"(?<!\\)`+|\n[ \t]*(?=\n)")
+
+
+def _keep_spans(text: str, code: list[str]) -> str:
+    """Code within a paragraph, between runs of as many ticks, kept aside without them."""
+    runs = list(_TICKS.finditer(text))
+    ends: dict[int, int] = {}  # length of a run -> number of the next of that length in the paragraph
+    partner: dict[int, int] = {}
+    for number in range(len(runs) - 1, -1, -1):
+        if not runs[number].group().startswith("`"):
+            ends.clear()
             continue
-        before = opened.get(len(run.group()))
-        if before is not None and before[0] >= inside:
-            dropped += [before[1], run]
-            inside = number + 1
-        else:
-            opened[len(run.group())] = number, run
-    return _cut(text, sorted((match.start(), match.end()) for match in dropped))
+        length = len(runs[number].group())
+        if length in ends:
+            partner[number] = ends[length]
+        ends[length] = number
+    parts, at, number = [], 0, 0
+    while number < len(runs):
+        if number in partner:
+            begin, end = runs[number], runs[partner[number]]
+            parts += [
+                text[at : begin.start()],
+                _kept(code, " ".join(text[begin.end() : end.start()].split())),
+            ]
+            at, number = end.end(), partner[number]
+        number += 1
+    return "".join([*parts, text[at:]])
 
 
 _DELIMITERS = re.compile(r"(?<!\\)(?:(\*{1,3})(?!\*)|(_{1,3})(?!_)|(~~)(?!~))|\n[ \t]*(?=\n)")

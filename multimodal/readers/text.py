@@ -21,14 +21,16 @@ _SENTENCE_END = re.compile(r"(?:(?<![.!?…])[.!?…]+[\"'”’)\]]*(?=\s)|[。
 _CLOSING = ".!?…。！？\"'”’」』"
 _LINE_END = re.compile(r"\n\s*")
 _WORD_END = re.compile(r"\s+")
+_SIGN_END = re.compile(r"[^\w\s]+")
 
 
 class TextReader:
     """txt and md: one segment for each passage, of at most `options.passage_chars` characters.
 
     A paragraph is a passage; a heading (short, no full stop at its end) goes with what follows. Longer
-    ones are cut after sentences, what is still too long after lines, then between words. Encodings are
-    told by `multimodal.readers.encodings.decode`; of markdown the words alone are the text.
+    ones are cut after sentences, what is still too long after lines, then between words, after signs, and
+    only a word that is too long by itself is cut. Encodings are told by
+    `multimodal.readers.encodings.decode`; of markdown the words alone are the text.
 
     Raises ReadError for a file without text, of other content than text, or above 64 MB.
     """
@@ -110,7 +112,7 @@ def _fit(text: str, begin: int, end: int, most: int) -> Iterator[tuple[int, int]
         yield begin, end
         return
     start = stop = begin
-    for first, last in _small_pieces(text, begin, end, most, (_SENTENCE_END, _LINE_END, _WORD_END)):
+    for first, last in _small_pieces(text, begin, end, most, (_SENTENCE_END, _LINE_END, _WORD_END, _SIGN_END)):
         if last - start > most and stop > start:
             yield start, stop
             start = first

@@ -1,51 +1,31 @@
-"""Texts and subtitles: encodings, words without their marks, passages that carry meaning."""
+"""Texts: words without their marks, passages that carry meaning and know their place."""
 
 from __future__ import annotations
 
+import contextlib
+import re
+import time
+import zipfile
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
 import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
 
-from multimodal.errors import ReadError
+from multimodal.errors import ReadError, UnsupportedFile, UnwantedModality
 from multimodal.readers import read
-from multimodal.readers.subtitles import cues
-from multimodal.readers.encodings import decode
 from multimodal.readers.markdown import plain_markdown
-from multimodal.readers.text import passages
-from multimodal.types import ReadOptions, Segment
+from multimodal.readers.text import MAX_BYTES, passage_segments, passages
+from multimodal.types import ReadOptions
 from tests import media
-
-STORY = "Füchse gehen über das Eis. „Wer weiß?“ – niemand. Crème brûlée für 5 €."
 
 
 def texts(path: Path, **options: Any) -> list[str]:
     segments = list(read(path, ReadOptions(**options)))
     assert all(s.modality == "text" and isinstance(s.content, str) for s in segments)
     return [str(s.content) for s in segments]
-
-
-@pytest.mark.parametrize(
-    "encoding",
-    ["utf-8", "utf-8-sig", "utf-16", "utf-16-le", "utf-16-be", "utf-32", "cp1252"],
-)
-def test_encodings(encoding: str, tmp_path: Path) -> None:
-    assert texts(media.write_text(tmp_path / "x.txt", STORY, encoding)) == [STORY]
-
-
-def test_big_endian_with_a_mark_and_latin_1(tmp_path: Path) -> None:
-    assert decode(b"\xfe\xff" + STORY.encode("utf-16-be")) == STORY
-    assert decode("caf\u00e9 \u0081".encode("latin-1")) == "café \u0081"  # no such byte in cp1252
-
-
-def test_utf_8_with_a_few_damaged_bytes_stays_utf_8() -> None:
-    assert decode(STORY.encode()[:-1] + b"\xff") == STORY[:-1] + "\ufffd"
-
-
-@pytest.mark.parametrize("content", [b"\x00\x01\x02" * 500, bytes(range(256)) * 20, b"\x89\x01\xfe" * 99])
-def test_binary_is_no_text(content: bytes) -> None:
-    with pytest.raises(ReadError, match="binary"):
-        decode(content)
 
 
 def test_paragraphs_are_passages_and_headings_go_with_what_follows(tmp_path: Path) -> None:
@@ -131,62 +111,176 @@ def test_text_that_only_looks_marked_stays() -> None:
         assert plain_markdown(plain) == plain
 
 
+def test_code_stays_as_it_is() -> None:
+    source = (
+        "Call `__init__(self)` and ``a ` b``.\n\n~~~\n# no heading\n> **x**\n```\n~~~\n\n&#xe000;0&#xe001;"
+    )
+    assert plain_markdown(source) == (
+        "Call __init__(self) and a ` b.\n\n# no heading\n> **x**\n```\n\n\ue0000\ue001"
+    )
+    assert plain_markdown("```\nopen *to* the end") == "open *to* the end"
+
+
 def test_markdown_marks_do_not_touch_a_txt(tmp_path: Path) -> None:
     assert texts(media.write_text(tmp_path / "x.txt", "**bold** stays")) == ["**bold** stays"]
 
 
-def spoken(path: Path, **options: Any) -> list[tuple[float | None, float | None, str]]:
-    segments: list[Segment] = list(read(path, ReadOptions(**options)))
-    assert all(s.modality == "text" for s in segments)
-    return [(s.start, s.end, str(s.content)) for s in segments]
+WORDS = st.text(st.sampled_from("ab.é猫かا। \n\t,!?。」'\"-\u0301😀"), max_size=300)
 
 
-@pytest.mark.parametrize("extension", media.SUBTITLE_EXTENSIONS)
-def test_cues_are_joined_up_to_ten_seconds(extension: str, tmp_path: Path) -> None:
-    lines = [(2.5 * i, 2.5 * i + 2.0, f"Line {i}.") for i in range(6)]
-    assert spoken(media.write_subtitles(tmp_path / f"x{extension}", lines)) == [
-        (0.0, 9.5, "Line 0. Line 1. Line 2. Line 3."),
-        (10.0, 14.5, "Line 4. Line 5."),
-    ]
+@given(WORDS, st.integers(1, 80))
+def test_every_word_lies_in_exactly_one_passage(text: str, most: int) -> None:
+    spans = list(passages(text, most))
+    assert all(0 < end - begin <= most for begin, end in spans)
+    assert all(before[1] <= after[0] for before, after in pairwise(spans))
+    assert all(text[begin:end] == text[begin:end].strip() for begin, end in spans)
+    for word in re.finditer(r"\w+", text):
+        held = [begin <= word.start() and word.end() <= end for begin, end in spans]
+        assert sum(held) == (len(word.group()) <= most) or len(word.group()) > most
+    covered = "".join(text[begin:end] for begin, end in spans)
+    assert "".join(covered.split()) == "".join(text.split())
 
 
-def test_a_pause_begins_a_new_passage(tmp_path: Path) -> None:
-    lines = [(0.0, 1.0, "Before."), (3.5, 4.0, "After.")]
-    assert spoken(media.write_subtitles(tmp_path / "x.srt", lines)) == lines
+@given(WORDS, st.integers(8, 80))
+@settings(suppress_health_check=[HealthCheck.function_scoped_fixture], deadline=None)
+def test_chars_are_places_in_the_text(tmp_path: Path, text: str, most: int) -> None:
+    path = tmp_path / "x.txt"
+    path.write_bytes(text.encode())
+    try:
+        segments = list(read(path, ReadOptions(passage_chars=most)))
+    except ReadError as error:
+        assert not text.strip() or "binary" in str(error)
+        return
+    for segment in segments:
+        assert segment.chars is not None and segment.role == "content"
+        begin, end = segment.chars
+        assert text[begin:end] == segment.content
 
 
-def test_passages_of_speech_keep_to_their_characters(tmp_path: Path) -> None:
-    lines = [(0.0, 1.0, "a" * 30), (1.0, 2.0, "b" * 30), (2.0, 6.0, "Nothing here. " * 10)]
-    got = spoken(media.write_subtitles(tmp_path / "x.srt", lines), passage_chars=70)
-    assert [text[0] for *_, text in got] == ["a", "N", "N"]
-    assert all(len(text) <= 70 for *_, text in got)
-    assert got[1][0] == 2.0 and got[-1][1] == 6.0 and 2.0 < got[1][1] <= got[2][0] < 6.0  # type: ignore[operator]
+def test_places_count_after_the_mark_and_with_single_line_ends(tmp_path: Path) -> None:
+    (tmp_path / "x.txt").write_bytes("\ufeffOne.\r\n\r\nTwo.\r\rThree.".encode("utf-16-le"))
+    places = [(segment.content, segment.chars) for segment in read(tmp_path / "x.txt")]
+    assert places == [("One.", (0, 4)), ("Two.", (6, 10)), ("Three.", (12, 18))]
 
 
-def test_tags_notes_and_settings_are_no_words(tmp_path: Path) -> None:
-    path = media.write_text(
-        tmp_path / "x.vtt",
-        "WEBVTT - title\n\nSTYLE\n::cue { color: red }\n\nNOTE a remark\n\nintro\n"
-        "00:01.000 --> 00:02.500 align:start position:0%\n<v Anna><i>Hello</i> <c.loud>there</c> &amp; you\n"
-        "two <00:00:02.000>lines\n\nNOTE\nanother\n\n01:00:02.000 --> 01:00:03.000\n{\\an8}Bye\n",
-    )
-    assert spoken(path) == [(1.0, 2.5, "Hello there & you two lines"), (3602.0, 3603.0, "Bye")]
+def test_no_text_is_given_where_none_is_wanted(tmp_path: Path) -> None:
+    path = media.write_text(tmp_path / "x.txt")
+    assert not list(passage_segments("A text.", path, ReadOptions(modalities=("image",))))
+    with pytest.raises(UnwantedModality):
+        read(path, ReadOptions(modalities=("image",)))
 
 
-def test_loose_subtitles_are_read() -> None:
-    got = cues(
-        "1\n0:0:1,5 --> 0:0:2\nHi\n\n\n2\n"
-        "00:00:09,000 --> 00:00:04,000\nBackwards\n3\n00:00:03.000-->00:00:04.000\n\n"
-    )
-    assert [tuple(cue) for cue in got] == [(1.5, 2.0, "Hi"), (9.0, 9.0, "Backwards 3")]
+N = 1_000_000
+HOSTILE = {
+    "dots": "." * N,
+    "dots and quotes": '."' * (N // 2),
+    "quotes": "." + '"' * N,
+    "spaces": "a" + " " * N + "b",
+    "tabs": "\n" + "\t" * N + "b",
+    "line ends": "\n " * (N // 2),
+    "signs": "-" * N,
+    "backticks": "`" * N,
+    "odd backticks": "".join("`" * (n % 50 + 1) + "a" for n in range(N // 26)),
+    "stars": "*a " * (N // 3),
+    "stars and lines": "x*y *z_w _q~~ " * (N // 14),
+    "brackets": "[" * N,
+    "brackets and words": "[a [b] " * (N // 7),
+    "links": "[a](" * (N // 4),
+    "pictures": "![[" * (N // 3),
+    "link and brackets": "[a](" + "()" * (N // 2),
+    "comments": "<!--" * (N // 4),
+    "tags": "<a" * (N // 2),
+    "addresses": "<http://a" * (N // 9),
+    "entities": "&" * N,
+    "a heading of spaces": "# a" + " " * N + "b",
+    "a heading of marks": "# a" + " #" * (N // 2) + "b",
+    "pipes": "|" * N,
+    "a rule of spaces": " " * N + "|-",
+    "rules": "- " * (N // 2) + "x",
+    "front matter": "---\n" + "a\n" * (N // 2),
+    "escapes": "\\*" * (N // 2),
+}
 
 
-def test_rolling_captions_say_things_once(tmp_path: Path) -> None:
-    lines = [
-        (0.0, 2.0, "the fox crossed the lake"),
-        (2.0, 4.0, "crossed the lake before anyone"),
-        (4.0, 6.0, "the lake before anyone woke up"),
-    ]
-    assert spoken(media.write_subtitles(tmp_path / "x.vtt", lines)) == [
-        (0.0, 6.0, "the fox crossed the lake before anyone woke up")
-    ]
+@pytest.mark.parametrize("name", HOSTILE)
+def test_a_hostile_megabyte_is_read_in_two_seconds(name: str, tmp_path: Path) -> None:
+    for extension in (".txt", ".md"):
+        path = media.write_text(tmp_path / f"x{extension}", HOSTILE[name])
+        began = time.process_time()
+        with contextlib.suppress(ReadError):
+            assert sum(len(str(segment.content)) for segment in read(path)) <= len(HOSTILE[name])
+        assert time.process_time() - began < 2
+
+
+def test_markdown_parsers_find_the_same_words() -> None:
+    from markdown_it import MarkdownIt
+
+    parser = MarkdownIt("commonmark").enable(["table", "strikethrough"])
+    folder = Path(__file__).parents[2]
+    for source in (folder / "README.md", *sorted((folder / "samples" / "texts").glob("*.md"))):
+        text = source.read_text(encoding="utf-8")
+        theirs = [
+            word
+            for token in parser.parse(text)
+            for word in (_words(token.children) if token.type == "inline" else token.content).split()
+        ]
+        assert plain_markdown(text).split() == theirs
+
+
+def _words(tokens: Any) -> str:
+    parts = []
+    for token in tokens:
+        if token.type == "image":
+            parts.append(_words(token.children))
+        elif token.type in ("softbreak", "hardbreak"):
+            parts.append(" ")
+        elif token.type != "html_inline":
+            parts.append(token.content)
+    return "".join(parts)
+
+
+def test_too_long_a_text_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    with (tmp_path / "x.txt").open("wb") as file:
+        file.truncate(MAX_BYTES + 1)
+        file.seek(0)
+        file.write(b"text" * 2000)
+    with pytest.raises(ReadError, match="longer than 64 MB"):
+        list(read(tmp_path / "x.txt"))
+
+
+@pytest.mark.parametrize(
+    ("name", "reason"),
+    [
+        ("a.rtf", "no reader takes an RTF document"),
+        ("a.epub", "no reader takes an EPUB book"),
+        ("a.odt", "no reader takes an OpenDocument text"),
+        ("a.pptx", "no reader takes a PowerPoint presentation"),
+        ("a.xlsx", "no reader takes an Excel workbook"),
+        ("a.zip", "no reader takes a zip archive"),
+        ("a.doc", "no reader takes an Office document of before 2007"),
+        ("a.ps", "no reader takes a PostScript document"),
+    ],
+)
+def test_what_is_not_read_is_called_what_it_is(name: str, reason: str, tmp_path: Path) -> None:
+    path = tmp_path / name
+    contents = {
+        "a.rtf": rb"{\rtf1\ansi Hello}",
+        "a.ps": b"%!PS-Adobe-3.0",
+        "a.doc": bytes.fromhex("d0cf11e0a1b11ae1"),
+    }
+    if name in contents:
+        path.write_bytes(contents[name] + bytes(range(10, 200)))
+    else:
+        parts = {
+            "a.epub": ("mimetype", "application/epub+zip"),
+            "a.odt": ("mimetype", "application/vnd.oasis.opendocument.text"),
+            "a.pptx": ("ppt/presentation.xml", ""),
+            "a.xlsx": ("xl/workbook.xml", ""),
+            "a.zip": ("notes.txt", "hello"),
+        }
+        with zipfile.ZipFile(path, "w") as archive:
+            archive.writestr(*parts[name])
+            if name != "a.zip":
+                archive.writestr("[Content_Types].xml", "")
+    with pytest.raises(UnsupportedFile, match=reason):
+        read(path)
