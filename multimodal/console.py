@@ -16,6 +16,7 @@ from multimodal.types import MODALITIES, Hit, IndexReport, LibraryStats
 if TYPE_CHECKING:
     from multimodal.library import Progress
     from multimodal.library.doctor import Finding
+    from multimodal.library.duplicates import Duplicates, FileFacts
 
 SNIPPET = 72
 """Characters of a passage that are shown."""
@@ -115,7 +116,27 @@ def print_hits(hits: Sequence[Hit]) -> None:
         page = "" if hit.page is None else f"page {hit.page}"
         moment = page if hit.start is None else f"{clock(hit.start)}-{clock(hit.end or hit.start)}"
         line = f"{hit.score:6.2f}  {hit.modality:<5}  {path:<{width}}  {moment:<13}"
-        print(f"{line}  {_snippet(hit.text)}".rstrip())
+        copies = f"  (and {len(hit.duplicates)} like it)" if hit.duplicates else ""
+        print(f"{line}  {_snippet(hit.text)}".rstrip() + copies)
+
+
+def print_duplicates(groups: Sequence[Duplicates]) -> None:
+    """Each group: what is largest, then its copies with what they are, and how near they lie."""
+    if not groups:
+        print("No two files of the library show or say the same.")
+        return
+    for group in groups:
+        print(f"{group.modality}: {len(group.copies)} files")
+        width = max(len(_short(copy.file.path)) for copy in group.copies)
+        for copy in group.copies:
+            larger = "larger" if copy is group.copies[0] else f"{copy.cosine:.3f}"
+            print(f"  {larger:<6}  {_short(copy.file.path):<{width}}  {_extent(copy.file)}")
+
+
+def _extent(file: FileFacts) -> str:
+    parts = [f"{file.pixels / 1e6:.2f} megapixels"] if file.pixels else []
+    parts += [clock(file.seconds)] if file.seconds else []
+    return ", ".join([*parts, f"{file.bytes:,} bytes"])
 
 
 def print_stats(stats: LibraryStats, home: Path) -> None:

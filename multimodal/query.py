@@ -86,7 +86,7 @@ def combined(
     embed: Callable[[Term], tuple[Modality, Vector]],
     centre: Callable[[Modality], Vector | None],
 ) -> tuple[Modality | None, Vector]:
-    """The unit vector (dim,) of a query, and its modality, None where its terms are of several kinds.
+    """The unit vector (dim,) of a query, and its modality, None for any but a single term.
 
     `embed` gives the modality and unit vector of a term, `centre` the mean vector of a modality, None where
     it is not known. A single term wanted for itself is its own vector, whatever its weight. Raises
@@ -105,8 +105,8 @@ def combined(
     length = float(np.linalg.norm(total))
     if length < LEAST * sum(abs(weight) for weight, _, _ in found) or length == 0.0:
         raise QueryError("The terms of the query cancel each other.")
-    kinds = {modality for _, modality, _ in found}
-    return (kinds.pop() if len(kinds) == 1 else None), (total / length).astype(np.float32)
+    # Moved off the centre, not even a sum of texts scores as a text does.
+    return None, (total / length).astype(np.float32)
 
 
 _WEIGHED = re.compile(r"(\d+(?:\.\d+)?):(?=\S)(.+)", re.DOTALL)

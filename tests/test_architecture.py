@@ -22,6 +22,7 @@ LAYERS = [
     {"pipeline"},
     {"library"},
     {"console", "export", "formats", "gallery"},
+    {"commands"},
     {"cli"},
 ]
 

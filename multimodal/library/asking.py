@@ -26,7 +26,7 @@ Vector = NDArray[np.float32]
 
 @dataclass(frozen=True, eq=False)
 class Asked:
-    """A query's unit vector (dim,), its modality (None for terms of several kinds), and its words."""
+    """A query's unit vector (dim,), its modality (None for a sum of terms), and its words."""
 
     modality: Modality | None
     vector: Vector

@@ -8,8 +8,9 @@ the threshold asks, and long chains of things that are merely alike do not grow 
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -59,6 +60,12 @@ class Duplicates:
     @property
     def larger(self) -> FileFacts:
         return self.copies[0].file
+
+    def as_dict(self) -> dict[str, Any]:
+        """Plain values, paths as text."""
+        files = [{**asdict(copy.file), "path": str(copy.file.path)} for copy in self.copies]
+        cosines = [round(copy.cosine, 4) for copy in self.copies]
+        return {"modality": self.modality, "files": files, "cosines": cosines}
 
 
 def file_vectors(matrix: Matrix, files: NDArray[np.int64]) -> NDArray[np.float32]:

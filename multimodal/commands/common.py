@@ -1,0 +1,64 @@
+"""Options that several commands share, and what they come to."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from multimodal.errors import QueryError
+
+if TYPE_CHECKING:
+    from multimodal.library import Library
+    from multimodal.types import IndexReport, Modality
+
+LibraryOption = Annotated[
+    Path | None, typer.Option("--library", metavar="DIR", help="Where the library is kept.")
+]
+SpaceOption = Annotated[
+    str, typer.Option("--space", metavar="NAME", help="'starter', an open_clip MODEL/TAG, or a saved folder.")
+]
+WorkersOption = Annotated[
+    int | None, typer.Option("--workers", min=1, help="Decoding processes; by default one for each core.")
+]
+ExcludeOption = Annotated[
+    list[str] | None,
+    typer.Option("--exclude", metavar="PATTERN", help="Pass over these, as in .gitignore; may be repeated."),
+]
+TimeoutOption = Annotated[
+    float | None,
+    typer.Option(
+        "--timeout", metavar="SECONDS", min=1, help="Give up a file after this long without progress."
+    ),
+]
+MemoryOption = Annotated[
+    float | None,
+    typer.Option("--memory", metavar="GB", min=0.25, help="Most memory of a decoding process (Linux)."),
+]
+
+
+def open_library(library: Path | None) -> Library:
+    """The library in a folder, or the nearest from here up. Raises NoLibrary."""
+    from multimodal.library import Library
+
+    return Library(library or Library.find())
+
+
+def modalities_of(text: str | None) -> list[Modality] | None:
+    """The modalities of a list such as "image,video"; None for no list. Raises QueryError."""
+    from multimodal.types import MODALITIES
+
+    if text is None:
+        return None
+    names = [name.strip() for name in text.split(",") if name.strip()]
+    unknown = [name for name in names if name not in MODALITIES]
+    if unknown or not names:
+        raise QueryError(f"--in takes a list of {', '.join(MODALITIES)}, not {text!r}.")
+    return names  # type: ignore[return-value]
+
+
+def exit_for(report: IndexReport) -> None:
+    """Exit code 3 where files failed."""
+    if report.count("failed"):
+        raise typer.Exit(3)

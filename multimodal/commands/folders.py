@@ -1,0 +1,94 @@
+"""Commands that go through folders: index, doctor."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from multimodal.commands.common import (
+    ExcludeOption,
+    LibraryOption,
+    MemoryOption,
+    TimeoutOption,
+    WorkersOption,
+    exit_for,
+)
+from multimodal.errors import NoMediaFile
+
+if TYPE_CHECKING:
+    from multimodal.pipeline import Limits
+
+
+def index(
+    folder: Annotated[Path, typer.Argument(help="The folder (or file) to index.")],
+    library: LibraryOption = None,
+    space: Annotated[
+        str | None,
+        typer.Option("--space", metavar="NAME", help="Space of a new library; see `embed --help`."),
+    ] = None,
+    exclude: ExcludeOption = None,
+    workers: WorkersOption = None,
+    timeout: TimeoutOption = None,
+    memory: MemoryOption = None,
+    report: Annotated[
+        Path | None, typer.Option("--report", metavar="FILE", help="Write a JSON line for each file seen.")
+    ] = None,
+    quiet: Annotated[bool, typer.Option("--quiet", "-q", help="No progress bar.")] = False,
+) -> None:
+    """Embed what is new or changed in FOLDER. The library is FOLDER/.multimodal unless --library says so."""
+    from multimodal.console import index_progress, print_report
+    from multimodal.export import report_lines
+    from multimodal.library import Library
+    from multimodal.space import load_space
+
+    if not folder.exists():
+        raise NoMediaFile(f"{folder} does not exist.")
+    home = library or (folder if folder.is_dir() else folder.parent) / ".multimodal"
+    with (
+        Library(home, load_space(space) if space else None) as opened,
+        report_lines(report) as note,
+        index_progress(quiet) as show,
+    ):
+        done = opened.add(
+            folder,
+            workers=workers,
+            exclude=exclude or (),
+            limits=_limits(timeout, memory),
+            progress=show,
+            on_record=note,
+        )
+    print_report(done, home)
+    exit_for(done)
+
+
+def doctor(
+    folder: Annotated[Path, typer.Argument(help="The folder (or file) to look through.")],
+    exclude: ExcludeOption = None,
+    as_json: Annotated[bool, typer.Option("--json", help="One JSON line for each file.")] = False,
+) -> None:
+    """Say what of FOLDER would be skipped, why, and which extra would change that; nothing is embedded."""
+    from multimodal.console import print_findings
+    from multimodal.library.doctor import examine
+
+    if not folder.exists():
+        raise NoMediaFile(f"{folder} does not exist.")
+    findings = examine(folder, exclude or ())
+    if as_json:
+        for finding in findings:
+            print(json.dumps(finding.as_dict(), ensure_ascii=False))
+    else:
+        print_findings(findings)
+
+
+def _limits(timeout: float | None, memory: float | None) -> Limits:
+    from multimodal.pipeline import Limits
+
+    given: dict[str, Any] = {}
+    if timeout is not None:
+        given["seconds_without_progress"] = timeout
+    if memory is not None:
+        given["worker_memory"] = int(memory * 1e9)
+    return Limits(**given)

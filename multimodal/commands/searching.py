@@ -1,0 +1,166 @@
+"""Commands that ask a library: search, duplicates, info."""
+
+from __future__ import annotations
+
+import json
+import re
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+from typer.core import TyperCommand
+
+from multimodal.commands.common import LibraryOption, modalities_of, open_library
+from multimodal.errors import NoMediaFile, QueryError
+
+if TYPE_CHECKING:
+    from multimodal.query import Query
+    from multimodal.types import Hit
+
+
+class SearchCommand(TyperCommand):
+    """Lets a term of a query begin with a minus: `search beach -people` is no group of options."""
+
+    def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
+        known = {name for option in self.params for name in (*option.opts, *option.secondary_opts)}
+        known.update(ctx.help_option_names)
+        return super().parse_args(ctx, [_guarded(word, known) for word in args])
+
+
+_MINUS = "\ufdd0"
+"""Stands for the sign of a term while options are told from arguments; no character (Unicode, 23.7)."""
+
+
+def _guarded(word: str, known: set[str]) -> str:
+    is_option = word in known or word.startswith("--") or re.fullmatch(r"-k\d+", word)
+    return word if is_option or not word.startswith("-") or word == "-" else _MINUS + word[1:]
+
+
+def search(
+    query: Annotated[
+        list[str] | None,
+        typer.Argument(
+            metavar="TERM...",
+            help="Words, or a path of a picture, video, sound or text; more with + or -, weighed as 2:TERM.",
+        ),
+    ] = None,
+    library: LibraryOption = None,
+    k: Annotated[int, typer.Option("-k", min=1, help="How many results.")] = 10,
+    modalities: Annotated[
+        str | None, typer.Option("--in", metavar="LIST", help="Only these, e.g. image,video,audio,text.")
+    ] = None,
+    like: Annotated[
+        str | None, typer.Option("--like", metavar="FILE@S", help="More like this moment of a file.")
+    ] = None,
+    all_segments: Annotated[
+        bool, typer.Option("--all-segments", help="Every moment, not only the best one of each file.")
+    ] = False,
+    duplicates: Annotated[bool, typer.Option("--duplicates", help="Copies on their own too.")] = False,
+    as_json: Annotated[bool, typer.Option("--json", help="One JSON array on standard output.")] = False,
+) -> None:
+    """Find files, and moments in them, by meaning. The library is the nearest .multimodal from here up."""
+    from multimodal.console import print_hits
+
+    with open_library(library) as opened:
+        hits = opened.search(
+            _asked(query or [], like),
+            k,
+            modality=modalities_of(modalities),
+            all_segments=all_segments,
+            duplicates=duplicates,
+        )
+    if as_json:
+        print(json.dumps([_as_dict(hit) for hit in hits], indent=1, ensure_ascii=False))
+    else:
+        print_hits(hits)
+
+
+def duplicates(
+    folder: Annotated[Path | None, typer.Argument(help="Only what lies below this folder.")] = None,
+    library: LibraryOption = None,
+    modalities: Annotated[
+        str | None, typer.Option("--in", metavar="LIST", help="Only these, e.g. image,video,audio,text.")
+    ] = None,
+    threshold: Annotated[
+        float | None, typer.Option(min=0.5, max=1.0, help="Least cosine of a copy with the largest.")
+    ] = None,
+    as_json: Annotated[bool, typer.Option("--json", help="One JSON array on standard output.")] = False,
+) -> None:
+    """Group the files of a library that show or say the same, and say which of each group is larger."""
+    from multimodal.console import print_duplicates
+    from multimodal.library import Library
+
+    place = library if library is not None or folder is None else Library.find(folder)
+    with open_library(place) as opened:
+        given = {} if threshold is None else {"threshold": threshold}
+        groups = opened.duplicates(folder, modality=modalities_of(modalities), **given)
+    if as_json:
+        print(json.dumps([group.as_dict() for group in groups], indent=1, ensure_ascii=False))
+    else:
+        print_duplicates(groups)
+
+
+def info(library: LibraryOption = None) -> None:
+    """What the library holds and which space made it."""
+    from multimodal.console import print_stats
+
+    with open_library(library) as opened:
+        print_stats(opened.stats(), opened.path)
+
+
+def _asked(words: list[str], like: str | None) -> Query:
+    from multimodal.query import Query, parsed
+
+    if not words and not like:
+        raise QueryError("There is nothing to look for: give words, a file, or --like FILE@SECONDS.")
+    query = Query(())
+    if words:
+        query = parsed([word.replace(_MINUS, "-", 1) for word in words], _query)
+    return query + _moment(like) if like else query
+
+
+def _moment(text: str) -> Query:
+    """The moment that FILE@SECONDS names, or FILE@MINUTES:SECONDS. Raises QueryError, NoMediaFile."""
+    from multimodal.query import Query
+
+    name, mark, when = text.rpartition("@")
+    clock = re.fullmatch(r"(?:(?:(\d+):)?(\d+):)?(\d+(?:\.\d+)?)", when)
+    if not mark or clock is None:
+        raise QueryError(f"--like takes a file and a moment, as in film.mp4@12.5, not {text!r}.")
+    if not Path(name).is_file():
+        raise NoMediaFile(f"The query file {name} does not exist.")
+    hours, minutes, seconds = (float(part or 0) for part in clock.groups())
+    return Query.of(Path(name), at=3600 * hours + 60 * minutes + seconds)
+
+
+def _query(text: str) -> str | Path:
+    """A path where the words name a media file: one that exists, or that looks meant to."""
+    from multimodal.readers import EXTENSIONS
+
+    path = Path(text)
+    looks_meant = path.suffix.lower() in EXTENSIONS and (
+        "/" in text or "\\" in text or " " not in text.strip()
+    )
+    if looks_meant or (("/" in text or "\\" in text) and path.is_file()):
+        if not path.is_file():
+            raise NoMediaFile(f"The query file {text} does not exist.")
+        return path
+    return text
+
+
+def _as_dict(hit: Hit) -> dict[str, Any]:
+    from multimodal.export import shown_path
+
+    return {
+        "path": shown_path(hit.path),
+        "modality": hit.modality,
+        "start": hit.start,
+        "end": hit.end,
+        "score": round(hit.score, 4),
+        "cosine": round(hit.cosine, 4),
+        "role": hit.role,
+        "page": hit.page,
+        "chars": hit.chars,
+        "text": hit.text,
+        "duplicates": [shown_path(path) for path in hit.duplicates],
+    }
