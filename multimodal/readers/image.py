@@ -27,8 +27,8 @@ if TYPE_CHECKING:
 
 SHORTEST_FRAME, DEFAULT_FRAME = 0.011, 0.1
 """Seconds. Browsers show a frame of an animation that asks for less than the first for the second."""
-MAX_ANIMATION = 30_000_000_000
-"""Most pixels of all frames of an animation together: four hours at 320 x 240 and 25 frames a second."""
+MAX_FRAMES, MAX_ANIMATION = 100_000, 8_000_000_000
+"""Most frames of an animation, and pixels of all of them: two minutes of full HD, half a minute of work."""
 
 _ANIMATED = ("gif", "webp", "png", "avif")
 _BLIND = ("ico", "cur", "jxl", "psd")
@@ -162,7 +162,7 @@ def _words(said: str | None, path: Path, options: ReadOptions) -> Iterator[Segme
 def _animation(image: Any, path: Path, options: ReadOptions) -> Iterator[Segment]:
     from multimodal.readers.clips import segments
 
-    if image.n_frames * image.width * image.height > MAX_ANIMATION:
+    if image.n_frames > MAX_FRAMES or image.n_frames * image.width * image.height > MAX_ANIMATION:
         raise ReadError(
             f"the animation is too long to decode safely: {image.n_frames} frames"
             f" of {image.width} x {image.height} pixels"
