@@ -44,7 +44,6 @@ _XML = re.compile(rb"\s*<\?xml[^>]{1,200}?encoding\s*=\s*[\"']([A-Za-z0-9_.:-]{2
 _OF_PAGES = re.compile(
     r"utf-8|cp\d+|iso8859-\d+|koi8-[ru]|mac-\w+|gb\w+|big5|euc_\w+|iso2022_jp|shift_jis|tis-620"
 )
-_SELF_CLOSED = re.compile(r"<(script|style|title|iframe|textarea|div|span|a|p)\b([^<>]*)/>", re.IGNORECASE)
 # Names that browsers read as a larger encoding (WHATWG, Encoding Standard, section 4.2).
 _MEANT = {
     "iso8859-1": "cp1252",
@@ -109,8 +108,6 @@ def visible_text(source: str) -> str:
     """
     from lxml import etree
 
-    if source.lstrip()[:5] == "<?xml":  # in XML an element may end where it begins
-        source = _SELF_CLOSED.sub(r"<\1\2></\1>", source)
     page = _Page()
     parser = etree.HTMLParser(target=page, huge_tree=True)
     try:
