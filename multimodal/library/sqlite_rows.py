@@ -6,7 +6,7 @@ import hashlib
 import os
 import sqlite3
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import asdict, replace
+from dataclasses import replace
 from typing import Any
 
 from multimodal.library.store import COLLECTION, ImportedRow, Record, SegmentRow
@@ -58,6 +58,8 @@ def put_imported(
     by_path: dict[int, int] = {}  # rows that their path names, by the number of their file
     total = replaced = 0
     for batch in batches:
+        named: set[str] = set()
+        replaced += len(_drop(db, collection, [row.id for row in batch if row.id is not None], touched))
         for row in batch:
             file, id_ = _file(db, root, row), row.id
             touched.add(file)
@@ -67,7 +69,9 @@ def put_imported(
                 count = by_path.setdefault(file, 0)
                 id_ = f"{row.path}#{count}" if count else row.path
                 by_path[file] += 1
-            replaced += len(_drop(db, collection, [id_], touched))
+            if row.id is None or id_ in named:
+                replaced += len(_drop(db, collection, [id_], touched))
+            named.add(id_)
             name, inner = imported_id(collection, id_), replace(row.row, encoder=IMPORTED, frames=None)
             number = insert_segment(db, file, name, total, inner)
             db.execute("INSERT INTO imported VALUES (?, ?, ?)", (number, id_, row.metadata))
@@ -153,7 +157,7 @@ def _file(db: sqlite3.Connection, root: int, row: ImportedRow) -> int:
     """The number of the file that stands for what a row is a part of, made where it is new."""
     path = stored_path(row.path)
     known = db.execute("SELECT id FROM files WHERE root = ? AND path = ?", (root, path)).fetchone()
-    facts = {name: value for name, value in asdict(row.facts).items() if value is not None}
+    facts = {name: value for name, value in vars(row.facts).items() if value is not None}
     if row.size or row.mtime_ns:
         facts.update(size=row.size, mtime_ns=row.mtime_ns)
     if known is not None:
