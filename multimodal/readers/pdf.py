@@ -22,6 +22,7 @@ if TYPE_CHECKING:
 DOTS_PER_POINT = 2.0
 """Pixels for 1/72 inch where no smaller size is asked for: 144 dpi, an A4 page is 1,190 x 1,684."""
 MOST_PIXELS = 16_000_000
+MOST_SIDE = 16_000
 """No page is rendered larger than this, whatever its shape: the shorter side of a strip falls below the
 wanted."""
 MOST_FAILURES = 1_000
@@ -128,7 +129,7 @@ def _picture(page: Any, min_side: int | None) -> Image | None:
     if not (math.isfinite(width * height) and width > 0 and height > 0):
         return None
     scale = DOTS_PER_POINT if min_side is None else min_side / min(width, height)
-    scale = min(scale, math.sqrt(MOST_PIXELS / (width * height)))
+    scale = min(scale, math.sqrt(MOST_PIXELS / (width * height)), MOST_SIDE / max(width, height))
     with closing(page.render(scale=scale, rev_byteorder=True, limit_image_cache=True)) as bitmap:
         picture: Image = bitmap.to_pil().convert("RGB")  # a copy: the memory is the bitmap's
     return None if picture.getcolors(1) else picture
