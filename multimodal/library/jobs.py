@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import errno
 import hashlib
 import json
+import os
+import stat
 from collections import deque
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
@@ -59,10 +62,12 @@ class Recipe:
         return cls(space, frozenset(encoders.values()), reading, refusing)
 
     def is_current(self, state: FileState) -> bool:
+        if state.status != "skipped" and state.hash is None:
+            # It or a file beside it could not be opened, which may have changed without the file changing;
+            # or it changed while it was read.
+            return False
         if state.status == "indexed":
             return state.recipe == self.reading and state.encoders <= self.encoders
-        if state.status == "failed" and state.hash is None:
-            return False  # it could not be opened: that may have changed without the file changing
         return state.recipe == self.refusing
 
 
@@ -89,25 +94,40 @@ class Feed:
             except OSError as error:
                 self.refused.append((job, "failed", said(error)))
             else:
-                before = first.setdefault(job.content, job)
+                before = first.setdefault(job.content, job) if job.hash else job
                 if before is job:
                     yield Task(job.path, job.companions)
                 else:
                     self.copies.append((job, before))
 
 
-def content_hash(path: Path, companions: Sequence[Path] = ()) -> bytes:
-    """blake2b-128 of a file's bytes, and of the kinds and bytes of its companions. Raises OSError."""
+def content_hash(path: Path, companions: Sequence[Path] = ()) -> bytes | None:
+    """blake2b-128 of a file's bytes, and of the kinds and bytes of its companions; None where one of those
+    cannot be read. Raises OSError where the file cannot."""
     digest = hashlib.blake2b(digest_size=16)
-    for one in (path, *companions):
-        if one is not path:
-            digest.update(f"|{one.suffix.lower()}|".encode())
-        with one.open("rb", buffering=0) as file:
-            buffer = bytearray(1 << 20)
-            view = memoryview(buffer)
-            while count := file.readinto(buffer):
-                digest.update(view[:count])
+    _digest(path, digest)
+    for one in companions:
+        digest.update(f"|{one.suffix.lower()}|".encode())
+        try:
+            _digest(one, digest)
+        except OSError:
+            return None
     return digest.digest()
+
+
+def _digest(path: Path, digest: hashlib.blake2b) -> None:
+    # What was a file when the folder was looked at may be a pipe by now, which would keep us waiting.
+    with open(path, "rb", buffering=0, opener=_patient) as file:
+        if not stat.S_ISREG(os.fstat(file.fileno()).st_mode):
+            raise OSError(errno.EINVAL, "not a regular file")
+        buffer = bytearray(1 << 20)
+        view = memoryview(buffer)
+        while count := file.readinto(buffer):
+            digest.update(view[:count])
+
+
+def _patient(path: str, flags: int) -> int:
+    return os.open(path, flags | getattr(os, "O_NONBLOCK", 0))
 
 
 def written(found: Found, problems: Mapping[str, str]) -> str:

@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
+from multimodal.errors import LibraryError
 from multimodal.readers.companions import companions_of
 
 if TYPE_CHECKING:
@@ -16,6 +17,8 @@ if TYPE_CHECKING:
 
 IGNORE = ".multimodalignore"
 """A file in the root of an indexed folder: patterns, as of .gitignore, of what is not to be indexed."""
+IGNORE_BYTES = 1 << 20
+NO_FILE = "not a regular file"
 JUNK = frozenset(
     {"thumbs.db", "ehthumbs.db", "desktop.ini", "icon\r", "$recycle.bin", "system volume information"}
 )
@@ -64,13 +67,16 @@ def walk(root: Path, prefix: str = "", leave_out: Path | None = None, exclude: S
 
     Hidden files and folders, names in JUNK, what the root's IGNORE file or a pattern of `exclude` names
     and the folder `leave_out` are passed over in silence. A link to a file counts as that file; a link
-    to a folder is not followed, which ends every loop.
+    to a folder is not followed, which ends every loop. Raises LibraryError for patterns that are none.
     """
     found = Walk()
     ignored = _ignored(root, exclude)
     start = root / prefix if prefix else root
     if not start.is_dir():
-        found.files.append(_single(root, prefix, ignored))
+        if start.is_file():
+            found.files.append(_single(root, prefix, ignored))
+        else:
+            found.passed.append(Passed(prefix, NO_FILE))
         return found
     waiting = [prefix]
     while waiting:
@@ -117,15 +123,35 @@ def _grouped(files: list[Found], folder: str) -> list[Found]:
 
 
 def _ignored(root: Path, exclude: Sequence[str]) -> GitIgnoreSpec | None:
-    try:
-        lines = (root / IGNORE).read_text(encoding="utf-8-sig").splitlines()
-    except (OSError, ValueError):  # there is none, or it is no text
-        lines = []
+    lines = _patterns(root / IGNORE)
     if not lines and not exclude:
         return None
     from pathspec import GitIgnoreSpec
 
+    for where, patterns in ((f"{root / IGNORE}", lines), ("what to exclude", exclude)):
+        for pattern in patterns:  # what is meant to be left out must not slip in by a slip of the pen
+            try:
+                GitIgnoreSpec.from_lines([pattern])
+            except ValueError:
+                raise LibraryError(
+                    f"There is no such pattern as {pattern[:60]!r} (in {where}): patterns are written as in"
+                    " .gitignore."
+                ) from None
     return GitIgnoreSpec.from_lines([*lines, *exclude])
+
+
+def _patterns(path: Path) -> list[str]:
+    """The lines of an IGNORE file; none where there is no such file, or it is no text. Raises LibraryError
+    where it is too large to be one."""
+    try:
+        status = path.stat()
+        if not stat.S_ISREG(status.st_mode):
+            return []
+        if status.st_size > IGNORE_BYTES:
+            raise LibraryError(f"{path} is too large to be a list of patterns.")
+        return path.read_text(encoding="utf-8-sig").splitlines()
+    except (OSError, ValueError):
+        return []
 
 
 def _listed(
@@ -163,7 +189,7 @@ def _listed(
         elif stat.S_ISDIR(status.st_mode):
             found.passed.append(Passed(path, "a link to a folder is not followed"))
         else:
-            found.passed.append(Passed(path, "not a regular file"))
+            found.passed.append(Passed(path, NO_FILE))
 
 
 def _file(path: str, status: os.stat_result) -> Found:
