@@ -7,6 +7,7 @@ from collections.abc import Iterator, Mapping
 from functools import lru_cache
 from itertools import islice
 from typing import Any
+from unicodedata import category
 
 MOST_VALUES = 100_000
 """Values of one JSON document that are looked at."""
@@ -62,11 +63,10 @@ def is_prose(value: object) -> bool:
     if not isinstance(value, str):
         return False
     value = value[:2000]
-    words = _WORD.findall(value)
-    unspaced = len(_UNSPACED.findall(value))
-    letters = sum(map(len, words))
-    solid = len("".join(value.split()))
-    return len(words) + unspaced // 2 >= _LEAST_WORDS and letters * 4 >= solid * 3 and not _URL.search(value)
+    words = len(_WORD.findall(value)) + len(_UNSPACED.findall(value)) // 2
+    solid = "".join(value.split())
+    letters = sum(category(char)[0] in "LM" for char in solid)  # vowels of Thai and Hindi are marks
+    return words >= _LEAST_WORDS and letters * 4 >= len(solid) * 3 and not _URL.search(value)
 
 
 def tidy(text: str) -> str:

@@ -63,8 +63,7 @@ def opened_lines(path: Path, most: int) -> Iterator[Iterator[Line]]:
 def _lines(text: IO[str], most: int) -> Iterator[Line]:
     at, beginning = 0, True
     while True:
-        with readable():
-            line = text.readline(most + 1)
+        line = text.readline(most + 1)
         if not line:
             return
         if "\0" in line:
