@@ -50,16 +50,29 @@ def open_media(path: Path) -> Iterator[Any]:
         file = path.open("rb")
     with file:
         try:
-            container = av.open(file, "r", options={"max_pixels": str(MAX_PIXELS)}, metadata_errors="replace")
+            options = {"max_pixels": str(MAX_PIXELS)}
+            container = av.open(_Source(file), "r", options=options, metadata_errors="replace")
         except (av.FFmpegError, ValueError) as error:
             raise ReadError(_why_closed(file)) from error
-        except OSError as error:
+        except OSError:
             with readable():
-                if error.errno != errno.EINVAL:
-                    raise
-            raise ReadError(_why_closed(file)) from error
+                raise
         with container:
             yield container
+
+
+class _Source:
+    """A file for FFmpeg to read: a seek to an impossible place, as damage asks for, is refused in silence,
+    where PyAV prints what a file object raises."""
+
+    def __init__(self, file: BinaryIO) -> None:
+        self.name, self.read, self.tell, self._seek = file.name, file.read, file.tell, file.seek
+
+    def seek(self, offset: int, whence: int = 0) -> int:
+        try:
+            return self._seek(offset, whence)
+        except (OSError, ValueError, OverflowError):
+            return -errno.EINVAL
 
 
 @contextmanager
@@ -85,8 +98,10 @@ def _why_closed(file: BinaryIO) -> str:
 
 def _has_index(file: BinaryIO) -> bool:
     """Whether an mp4 has a box "moov" (ISO 14496-12 8.2.1) among its first 1,000 boxes."""
-    place = 0
+    place, end = 0, os.fstat(file.fileno()).st_size
     for _ in range(1000):
+        if place >= end:
+            break
         file.seek(place)
         head = file.read(16)
         size = int.from_bytes(head[:4], "big")
@@ -94,8 +109,8 @@ def _has_index(file: BinaryIO) -> bool:
             return True
         if size == 1:
             size = int.from_bytes(head[8:16], "big")
-        if len(head) < 8 or size < 8 or place + size >= 1 << 63:
-            return False
+        if size < 8:
+            break
         place += size
     return False
 
@@ -144,7 +159,7 @@ def holds_pictures(path: Path) -> bool:
 def packets(container: Any, streams: Sequence[Any]) -> Iterator[Any]:
     """The packets of the streams in the order of the file, up to where it breaks off.
 
-    Raises ReadError where it is the disk that fails. A seek to an impossible place (EINVAL) is damage.
+    Raises ReadError where it is the disk that fails.
     """
     import av
 
@@ -152,11 +167,9 @@ def packets(container: Any, streams: Sequence[Any]) -> Iterator[Any]:
     while True:
         try:
             packet = next(found, None)
-        except av.FFmpegError:
+        except (av.FFmpegError, IndexError):  # PyAV gives the latter at the end, where a stream was added
             return
-        except OSError as error:
-            if error.errno == errno.EINVAL:
-                return
+        except OSError:
             with readable():
                 raise
         if packet is None:
