@@ -5,8 +5,11 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
+from multimodal.measures import interval
+
+__all__ = ["RANKS", "fit_logit_scale", "interval", "ranks", "recall"]
+
 RANKS = (1, 5, 10)
-DRAWS = 2000
 
 
 def ranks(scores: NDArray[np.float32]) -> NDArray[np.int64]:
@@ -20,14 +23,6 @@ def ranks(scores: NDArray[np.float32]) -> NDArray[np.int64]:
 
 def recall(better: NDArray[np.int64], k: int) -> float:
     return float((better < k).mean())
-
-
-def interval(hits: NDArray[np.bool_], seed: int = 0) -> tuple[float, float]:
-    """Bounds that hold 95 % of the means of `hits` (n,) drawn anew with replacement 2,000 times."""
-    rng = np.random.default_rng(seed)
-    means = hits[rng.integers(0, len(hits), (DRAWS, len(hits)))].mean(1)
-    low, high = np.percentile(means, [2.5, 97.5])
-    return float(low), float(high)
 
 
 def fit_logit_scale(scores: NDArray[np.float32], choices: int = 10, seed: int = 0) -> float:

@@ -16,12 +16,12 @@ ROOT = Path(multimodal.__file__).parent
 LAYERS = [
     {"types", "errors"},
     {"readers", "towers"},
-    {"encoder", "query"},
+    {"encoder", "measures", "pairs", "query"},
     {"sources"},
     {"space"},
     {"pipeline"},
     {"library"},
-    {"console", "export", "formats", "gallery"},
+    {"console", "evaluate", "export", "formats", "gallery", "integrations"},
     {"commands"},
     {"cli"},
 ]
