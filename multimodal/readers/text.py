@@ -22,6 +22,7 @@ _CLOSING = ".!?…。！？\"'”’」』"
 _LINE_END = re.compile(r"\n\s*")
 _WORD_END = re.compile(r"\s+")
 _SIGN_END = re.compile(r"[^\w\s]+")
+_ENDS = (_SENTENCE_END, _LINE_END, _WORD_END, _SIGN_END)
 
 
 class TextReader:
@@ -112,7 +113,7 @@ def _fit(text: str, begin: int, end: int, most: int) -> Iterator[tuple[int, int]
         yield begin, end
         return
     start = stop = begin
-    for first, last in _small_pieces(text, begin, end, most, (_SENTENCE_END, _LINE_END, _WORD_END, _SIGN_END)):
+    for first, last in _small_pieces(text, begin, end, most, _ENDS):
         if last - start > most and stop > start:
             yield start, stop
             start = first
