@@ -22,18 +22,17 @@ def write_photos(folder: Path, count: int) -> list[Path]:
     folder.mkdir(parents=True, exist_ok=True)
     paths = [folder / f"photo{number:04}.jpg" for number in range(count)]
     missing = [number for number, path in enumerate(paths) if not path.exists()]
-    for scene in range(SCENES) if missing else ():
-        picture = _scene(scene)
+    for seed in range(SCENES) if missing else ():
+        picture = scene(seed)
         for number in missing:
-            if number % SCENES == scene:
+            if number % SCENES == seed:
                 _variant(picture, number).save(paths[number], quality=QUALITY)
     return paths
 
 
-def _scene(seed: int) -> NDArray[np.uint8]:
-    """(3024, 4032, 3) noise whose amplitude falls towards high frequencies, as that of photographs does."""
+def scene(seed: int, width: int = 4032, height: int = 3024) -> NDArray[np.uint8]:
+    """(height, width, 3) noise whose amplitude falls towards high frequencies, as in photographs."""
     rng = np.random.default_rng(seed)
-    height, width = 3024, 4032
     total = np.zeros((height, width, 3), np.float32)
     for octave in range(2, 12):
         rows, columns = max(2, height >> (12 - octave)), max(2, width >> (12 - octave))

@@ -104,7 +104,7 @@ def read_drawing(file: BinaryIO) -> Drawing:
     parser.EndElementHandler = copy.end
     parser.CharacterDataHandler = copy.characters
     try:
-        parser.ParseFile(file)
+        parser.Parse(file.read(), True)  # at once: in pieces a long attribute is scanned again for each
     except _Refused as error:
         raise ReadError(str(error)) from None
     except (expat.ExpatError, LookupError, ValueError) as error:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import io
+import time
 from pathlib import Path
 
 import numpy as np
@@ -96,6 +97,14 @@ def test_entities_of_a_drawing_are_names_not_bombs(tmp_path: Path) -> None:
         "<desc>&j;</desc></svg>"
     )
     assert [segment.modality for segment in read(path)] == ["image"]
+
+
+def test_a_long_attribute_takes_no_longer_than_its_length(tmp_path: Path) -> None:
+    path = draw(tmp_path / "x.svg", '<path d="M0 0' + " L1 1" * 1_600_000 + '"/>')
+    began = time.perf_counter()
+    with path.open("rb") as file:
+        drawing = svg.read_drawing(file)
+    assert len(drawing.text) > 8_000_000 and time.perf_counter() - began < 5
 
 
 def nested(depth: int) -> str:
