@@ -70,7 +70,7 @@ def walk(root: Path, prefix: str = "", leave_out: Path | None = None, exclude: S
     to a folder is not followed, which ends every loop. Raises LibraryError for patterns that are none.
     """
     found = Walk()
-    ignored = _ignored(root, exclude)
+    ignored = ignored_in(root, exclude)
     start = root / prefix if prefix else root
     if not start.is_dir():
         if start.is_file():
@@ -122,7 +122,8 @@ def _grouped(files: list[Found], folder: str) -> list[Found]:
     ]
 
 
-def _ignored(root: Path, exclude: Sequence[str]) -> GitIgnoreSpec | None:
+def ignored_in(root: Path, exclude: Sequence[str] = ()) -> GitIgnoreSpec | None:
+    """What the IGNORE file of a root and further patterns name; None where there are none."""
     lines = _patterns(root / IGNORE)
     if not lines and not exclude:
         return None
