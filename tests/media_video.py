@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from fractions import Fraction
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -91,14 +91,6 @@ def _text_packets(container: Any, track: Texts) -> list[Any]:
     return packets
 
 
-def patched(path: Path, old: bytes, new: bytes, count: int = 1) -> Path:
-    """The file with `old` replaced where it stands first; it must be there."""
-    data = path.read_bytes()
-    assert old in data and len(old) == len(new)
-    path.write_bytes(data.replace(old, new, count))
-    return path
-
-
 def ramp(width: int, height: int) -> NDArray[np.uint8]:
     """A grey picture (height, 4 * width) of soft waves, to be looked at through a moving window."""
     x, y = np.arange(4 * width), np.arange(height)[:, None]
@@ -111,8 +103,8 @@ def write_long_video(
 ) -> Path:
     """A video of 64 x 48 pixels and `end` seconds, `rate` frames a second, written as it is made.
 
-    A pattern moves by two pixels a frame; at each of `cuts` it turns its levels over and jumps. The
-    sound track is a low tone with a second of a high one at each of `marks`.
+    A pattern moves to and fro by two pixels a frame; at each of `cuts` it turns its levels over and jumps.
+    The sound track is a low tone with a second of a high one at each of `marks`.
     """
     import av
 
@@ -125,14 +117,14 @@ def write_long_video(
         stream.codec_context.time_base = Fraction(1, rate)
         sound: Any = container.add_stream("mp2", rate=16_000)
         sound.codec_context.layout, sound.bit_rate = "mono", 32_000
-        frame_shape = np.full((height * 3 // 2, width), 128, np.uint8)
+        planes = np.full((height * 3 // 2, width), 128, np.uint8)
         scene = 0
         for number in range(round(end * rate)):
             scene += number in cut_frames
-            at = (2 * number + 61 * scene) % (3 * width)
+            at = abs((2 * number + 61 * scene) % (6 * width) - 3 * width)  # to and fro
             grey = wave[:, at : at + width]
-            frame_shape[:height] = grey if scene % 2 else 255 - grey
-            frame = av.VideoFrame.from_ndarray(frame_shape, "yuv420p")
+            planes[:height] = grey if scene % 2 else 255 - grey
+            frame = av.VideoFrame.from_ndarray(planes, "yuv420p")
             frame.pts, frame.time_base = number, Fraction(1, rate)
             container.mux(stream.encode(frame))
             if number % rate == 0:
@@ -164,17 +156,8 @@ def write_long_sound(
     import soundfile
 
     with soundfile.SoundFile(str(path), "w", rate, 1, "PCM_16") as file:
-        plain = [marked_second(number, (), rate, low) for number in range(1)]
+        plain = marked_second(0, (), rate, low)
         for number in range(seconds):
             near = any(number - 1 < mark < number + 1 for mark in marks)
-            file.write(marked_second(number, marks, rate, low) if near else plain[0])
+            file.write(marked_second(number, marks, rate, low) if near else plain)
     return path
-
-
-def pan(seed: int, count: int, size: tuple[int, int] = (320, 240), step: int = 4) -> Iterator[Any]:
-    """`count` pictures of that size, moving over a wider one."""
-    from tests import media
-
-    source = media.picture(seed, size[0] + step * count, size[1])
-    for number in range(count):
-        yield source.crop((number * step, 0, number * step + size[0], size[1]))

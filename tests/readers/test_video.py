@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import subprocess
-import sys
 from fractions import Fraction
 from itertools import pairwise
 from pathlib import Path
@@ -210,40 +208,3 @@ def test_damage_in_the_middle_leaves_the_rest_in_its_place(tmp_path: Path) -> No
     data[middle : middle + 300] = np.random.default_rng(0).integers(0, 256, 300, dtype=np.uint8).tobytes()
     path.write_bytes(data)
     assert edges(shots(path))[-1] == pytest.approx(12.0, abs=0.1)
-
-
-LONG = """
-import re, resource, sys, threading, time
-from pathlib import Path
-from multimodal.readers import read
-from multimodal.types import ReadOptions
-import av, numpy, PIL.Image
-path, options = Path(sys.argv[1]), ReadOptions(min_side=224)
-page = resource.getpagesize()
-def rss(): return int(Path("/proc/self/statm").read_text().split()[1]) * page
-next(read(Path(sys.argv[2]), options))
-before = peak = rss(); ends = {"video": 0.0, "audio": 0.0}; t = time.perf_counter()
-for segment in read(path, options):
-    ends[segment.modality] = segment.end; peak = max(peak, rss())
-took = time.perf_counter() - t
-most = int(re.search("VmHWM:\\s+(\\d+)", Path("/proc/self/status").read_text())[1])
-print((peak - before) / 2**20, most / 1024, ends["video"], ends["audio"], took)
-"""
-
-
-@pytest.mark.slow
-@pytest.mark.skipif(not Path("/proc/self/statm").exists(), reason="needs /proc")
-def test_an_hour_of_video_in_flat_memory(tmp_path: Path) -> None:
-    scenes = [media.picture(seed) for seed in range(20)]
-    frames = ((Fraction(i, 5), scenes[i // 150 % 20]) for i in range(18_000))
-    path = media.write_frames(
-        tmp_path / "x.mp4", frames, 5, codec="mpeg4", sound=media.tone(3600.0, 16_000), sound_rate=16_000
-    )
-    short = media.write(tmp_path / "short.mp4")
-    done = subprocess.run(
-        [sys.executable, "-c", LONG, str(path), str(short)], check=True, capture_output=True, text=True
-    )
-    added, peak, video_end, sound_end, took = map(float, done.stdout.split())
-    print(f"added {added:.0f} MiB, peak {peak:.0f} MiB, {took:.1f} s")
-    assert video_end == pytest.approx(3600, abs=0.1) and sound_end == pytest.approx(3600, abs=0.2)
-    assert added < 100
