@@ -1,0 +1,76 @@
+"""Commands that take a library out and bring vectors in: export, import."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from multimodal.commands.common import LibraryOption, modalities_of, open_library
+from multimodal.errors import QueryError
+
+if TYPE_CHECKING:
+    from multimodal.types import Modality
+
+
+def export(
+    output: Annotated[
+        Path, typer.Argument(help="A .parquet or .csv file; for npy and faiss a folder to make.")
+    ],
+    to: Annotated[
+        str | None, typer.Option("--to", metavar="FORMAT", help="parquet, npy, csv or faiss.")
+    ] = None,
+    library: LibraryOption = None,
+    modalities: Annotated[
+        str | None, typer.Option("--in", metavar="LIST", help="Only these, e.g. image,video,audio,text.")
+    ] = None,
+    vectors: Annotated[
+        bool | None, typer.Option("--vectors/--no-vectors", help="By default in all but csv.")
+    ] = None,
+) -> None:
+    """Write the segments of a library with their vectors for other tools, in place of a former export."""
+    from multimodal.formats import export as write
+
+    with open_library(library) as opened:
+        rows = write(opened, output, to, modality=modalities_of(modalities), vectors=vectors)  # type: ignore[arg-type]
+    print(f"{rows} segments in {output}", file=sys.stderr)
+
+
+def import_(
+    table: Annotated[Path, typer.Argument(help="A .parquet file with vector, modality, and id or path.")],
+    library: LibraryOption = None,
+    collection: Annotated[
+        str, typer.Option(metavar="NAME", help="What the rows belong to; their ids are its own.")
+    ] = "imported",
+    space: Annotated[
+        str | None,
+        typer.Option("--space", metavar="NAME", help="What made the vectors, where the table does not say."),
+    ] = None,
+    modality: Annotated[
+        str | None, typer.Option(metavar="NAME", help="Of all rows, where the table does not say.")
+    ] = None,
+    normalize: Annotated[bool, typer.Option("--normalize", help="Bring vectors to length 1.")] = False,
+) -> None:
+    """Take in vectors that the same space made elsewhere; rows of known ids are replaced."""
+    from multimodal.library.imports import import_vectors
+
+    with open_library(library) as opened:
+        done = import_vectors(
+            opened,
+            table,
+            collection=collection,
+            space=space,
+            modality=_one(modality),
+            normalize=normalize,
+        )
+    print(f"{done.rows} rows in {done.collection}, {done.replaced} replaced", file=sys.stderr)
+
+
+def _one(name: str | None) -> Modality | None:
+    from multimodal.types import MODALITIES
+
+    if name is not None and name not in MODALITIES:
+        raise QueryError(f"--modality takes one of {', '.join(MODALITIES)}, not {name!r}.")
+    return name  # type: ignore[return-value]
