@@ -7,6 +7,8 @@ from __future__ import annotations
 
 import sqlite3
 
+from multimodal.library import word_index
+
 MIGRATIONS: tuple[str, ...] = (
     # 1. Paths are TEXT; a name that is no valid Unicode is a BLOB of its bytes.
     """
@@ -75,6 +77,38 @@ MIGRATIONS: tuple[str, ...] = (
         metadata TEXT NOT NULL     -- a JSON object
     );
     """,
+    # 4. What filters see (`multimodal.library.filters.COLUMNS`), and indexes for what they mostly ask. What
+    # stands behind the last slash of a path is what is left without rtrim(path, all its other characters).
+    """
+    ALTER TABLE files ADD COLUMN suffix TEXT AS (
+        CASE WHEN instr(path, '.') = 0
+            OR instr(replace(path, rtrim(path, replace(path, '.', '')), ''), '/') THEN ''
+        ELSE rtrim(lower('.' || replace(path, rtrim(path, replace(path, '.', '')), '')), '.') END
+    );
+    CREATE INDEX files_suffix ON files (suffix);
+    CREATE INDEX files_taken ON files (taken) WHERE taken IS NOT NULL;
+    CREATE INDEX files_modified ON files (mtime_ns);
+    CREATE INDEX segments_times ON segments (start, "end") WHERE start IS NOT NULL AND role <> 'blank';
+    CREATE VIEW item_files AS SELECT
+        files.id AS file, root, files.path AS path,
+        replace(files.path, rtrim(files.path, replace(files.path, '/', '')), '') AS name,
+        rtrim(rtrim(files.path, replace(files.path, '/', '')), '/') AS folder,
+        suffix, size, mtime_ns,
+        strftime('%Y-%m-%dT%H:%M:%S', mtime_ns / 1000000000, 'unixepoch', 'localtime') AS modified,
+        taken,
+        coalesce(taken, strftime('%Y-%m-%dT%H:%M:%S', mtime_ns / 1000000000, 'unixepoch', 'localtime'))
+            AS date,
+        width, height, width * height / 1e6 AS megapixels, duration,
+        (SELECT substr(roots.path, 8) FROM roots WHERE id = root AND roots.path LIKE 'import:%') AS collection
+        FROM files;
+    CREATE VIEW items AS SELECT
+        number, segments.file AS file, path, name, folder, suffix, modality, role,
+        start, "end", "end" - start AS length, page, text, size, modified, taken, date,
+        width, height, megapixels, duration, collection,
+        (SELECT imported.name FROM imported WHERE segment = number) AS id,
+        (SELECT metadata FROM imported WHERE segment = number) AS metadata
+        FROM segments JOIN item_files ON item_files.file = segments.file WHERE role <> 'blank';
+    """,
 )
 
 LATEST = len(MIGRATIONS)
@@ -86,11 +120,12 @@ def version(db: sqlite3.Connection) -> int:
 
 
 def migrate(db: sqlite3.Connection) -> None:
-    """Bring a database to the latest version inside the transaction that is open."""
+    """Bring a database to the latest version inside the transaction that is open, its index of words too."""
     for number in range(version(db), LATEST):
         for statement in _statements(MIGRATIONS[number]):
             db.execute(statement)
         db.execute(f"PRAGMA user_version = {number + 1}")
+    word_index.ensure(db)
 
 
 def _statements(script: str) -> list[str]:

@@ -11,7 +11,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from multimodal.errors import LibraryError, NoLibrary
-from multimodal.library import migrations
+from multimodal.library import migrations, word_index
 
 DATABASE = "library.db"
 
@@ -23,6 +23,7 @@ def for_writing(folder: Path) -> sqlite3.Connection:
         db.execute("PRAGMA journal_mode = WAL")
         db.execute("PRAGMA synchronous = FULL")
         db.execute("PRAGMA foreign_keys = ON")
+        word_index.register(db)
         _check_version(db, folder)
     except BaseException:
         db.close()

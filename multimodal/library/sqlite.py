@@ -278,6 +278,12 @@ class SqliteStore:
     ) -> Iterator[list[Record]]:
         return sqlite_rows.records(self._db, modalities, roles, vectors)
 
+    def select(
+        self, sql: str, values: Sequence[Any] = (), seconds: float | None = None
+    ) -> list[tuple[Any, ...]]:
+        with self._lock:
+            return sqlite_rows.select(self._db, sql, values, seconds)
+
 
 _STATE = "id, size, mtime_ns, hash, status, reason, recipe, encoders, segments, companions,"
 _STATE += " width, height, duration, taken"

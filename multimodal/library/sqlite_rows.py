@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import os
 import sqlite3
+import time
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import replace
 from typing import Any
@@ -16,6 +17,8 @@ GROUP = 2048
 """Segments fetched at a time: with 512 dimensions and frames left out, 2 MB."""
 PARAMETERS = 500
 """SQLite before 3.32 takes at most 999 parameters."""
+STEPS = 10_000
+"""Steps of SQLite's machine between two looks at the clock, about a millisecond."""
 IMPORTED = "imported"
 """The encoder of rows made elsewhere."""
 
@@ -137,6 +140,31 @@ def records(
     )
     while rows := cursor.fetchmany(GROUP):
         yield [Record(row[0], os.fsdecode(row[1]), os.fsdecode(row[2]), *row[3:]) for row in rows]
+
+
+def select(
+    db: sqlite3.Connection, sql: str, values: Sequence[Any] = (), seconds: float | None = None
+) -> list[tuple[Any, ...]]:
+    """See `Store.select`."""
+    if seconds is None:
+        return db.execute(sql, values).fetchall()
+    end = time.monotonic() + seconds
+    late = False
+
+    def is_late() -> bool:
+        nonlocal late
+        late = time.monotonic() > end
+        return late
+
+    db.set_progress_handler(is_late, STEPS)
+    try:
+        return db.execute(sql, values).fetchall()
+    except sqlite3.OperationalError as error:
+        if late:
+            raise TimeoutError(f"the query took longer than {seconds:g} s") from error
+        raise
+    finally:
+        db.set_progress_handler(None, 0)
 
 
 def _collection(db: sqlite3.Connection, collection: str) -> int | None:

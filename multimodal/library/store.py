@@ -207,5 +207,13 @@ class Store(Protocol):
     ) -> Iterator[list[Record]]:
         """Segments in groups, by ascending number."""
 
+    def select(
+        self, sql: str, values: Sequence[Any] = (), seconds: float | None = None
+    ) -> list[tuple[Any, ...]]:
+        """The rows of a query in SQL, over the views `items` and `item_files` and the tables of words.
+
+        Raises TimeoutError where it takes longer than `seconds`.
+        """
+
     def close(self) -> None:
         """Let go of it."""

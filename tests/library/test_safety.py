@@ -248,7 +248,7 @@ def test_full_disk_is_one_sentence_and_leaves_a_sound_library(photos: Path, spac
         "from tests.fakes import fake_space; from tests.library.serial import Serial\n"
         "Serial().install(); indexing.BATCH_FILES = 2\n"
         f"library = Library({str(photos / '.multimodal')!r}, fake_space())\n"
-        "resource.setrlimit(resource.RLIMIT_FSIZE, (150_000, 150_000))\n"  # no file may grow beyond
+        "resource.setrlimit(resource.RLIMIT_FSIZE, (300_000, 300_000))\n"  # no file may grow beyond
         "try:\n"
         f"    library.add({str(photos)!r})\n"
         "except LibraryError as error: print(error)\n"
