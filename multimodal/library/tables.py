@@ -26,7 +26,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import closing, suppress
+from contextlib import ExitStack, closing, contextmanager, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, TypeAlias, get_args
 
@@ -149,15 +149,40 @@ def embeddings(
     wanted, roles = one_of(modality, MODALITIES, "modality"), one_of(role, get_args(Role), "role")
     if dtype not in get_args(Precision):
         raise QueryError(f"Vectors are given as {' or '.join(get_args(Precision))}, not {dtype!r}.")
-    with speaking(library.path), closing(SqliteStore.open(library.path)) as store:
-        for patient in (True, True, True, False):
-            with suppress(Outrun), store.snapshot():
-                matrices = VectorFiles(library.path / "vectors").load(store, patient)
-                table = _table(store, library.path, wanted, roles)
-                break
+    with _shown(library) as (store, matrices):
+        table = _table(store, library.path, wanted, roles)
         dim = int(store.settings()["dim"])
     kept = [matrices[name] for name in wanted if name in matrices]
     return _aligned(kept, table, dim, np.dtype(dtype))
+
+
+def vectors_of(library: Library, numbers: Sequence[int]) -> dict[int, NDArray[np.float32]]:
+    """Vectors (dim,) of segments by their numbers, as hits and tables have them; those without are left out.
+
+    Raises NoLibrary, LibraryError.
+    """
+    found: dict[int, NDArray[np.float32]] = {}
+    wanted = np.unique(np.array(numbers, np.int64))
+    with _shown(library) as (_, matrices):
+        for matrix in matrices.values():
+            inside = wanted[np.isin(wanted, matrix.segments, assume_unique=True)]
+            rows = matrix.vectors[np.searchsorted(matrix.segments, inside)].astype(np.float32)
+            found.update(zip(inside.tolist(), rows, strict=True))
+    return found
+
+
+@contextmanager
+def _shown(library: Library) -> Iterator[tuple[SqliteStore, dict[Modality, Matrix]]]:
+    """One state of the store and the vectors that show it."""
+    files = VectorFiles(library.path / "vectors")
+    with speaking(library.path), closing(SqliteStore.open(library.path)) as store, ExitStack() as stack:
+        for patient in (True, True, True, False):
+            with suppress(Outrun), ExitStack() as attempt:
+                attempt.enter_context(store.snapshot())
+                matrices = files.load(store, patient)
+                stack.push(attempt.pop_all())
+                break
+        yield store, matrices
 
 
 def _table(store: SqliteStore, library: Path, wanted: Sequence[Modality], roles: Sequence[Role]) -> pa.Table:
@@ -273,4 +298,4 @@ def _text(path: str) -> str:
     return path
 
 
-__all__ = ["Precision", "embeddings", "one_of", "schema", "to_arrow", "to_pandas", "to_reader"]
+__all__ = ["Precision", "embeddings", "one_of", "schema", "to_arrow", "to_pandas", "to_reader", "vectors_of"]

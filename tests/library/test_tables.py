@@ -152,6 +152,17 @@ def test_embeddings_lie_beside_what_they_are_of(mixed: Library):
     assert captions.shape == (0, DIM) and table.num_rows == 0
 
 
+def test_vectors_are_given_by_number(mixed: Library):
+    vectors, rows = tables.embeddings(mixed)
+    numbers = rows["number"].to_pylist()
+    found = tables.vectors_of(mixed, [*numbers[::-1], numbers[0], 999_999])
+    assert found.keys() == set(numbers)
+    assert all(np.array_equal(found[number], vectors[place]) for place, number in enumerate(numbers))
+    assert tables.vectors_of(mixed, []) == {}
+    blank = tables.to_arrow(mixed, role="blank")["number"].to_pylist()
+    assert blank and tables.vectors_of(mixed, blank) == {}
+
+
 def test_one_modality_as_float16_is_a_view_of_the_file(mixed: Library):
     vectors, _ = tables.embeddings(mixed, "text", dtype="float16")
     owner = vectors
