@@ -13,7 +13,7 @@ from io import BytesIO
 from math import ceil
 from typing import Any, BinaryIO
 
-from multimodal.errors import ReadError
+from multimodal.errors import ReadError, UnsupportedFile
 from multimodal.readers import psd
 from multimodal.readers.boxes import boxes
 from multimodal.readers.colour import whole_factor
@@ -34,6 +34,9 @@ PLUGINS = {
     "jxl": ("pillow_jxl.JpegXLImagePlugin", "JXLImageFile"),
 }
 """Kind of content -> the one class that may read it: never another by mistake."""
+
+_CODECS = {"webp": "webp", "avif": "avif", "jp2": "jpg_2000"}
+"""What a Pillow may have been built without, as `PIL.features` names it."""
 
 MAX_PIXELS = 89_478_485
 """Most pixels that are decoded, Pillow's own limit against decompression bombs (256 MiB in RGB)."""
@@ -65,6 +68,7 @@ def open_picture(kind: str, file: BinaryIO, min_side: int | None) -> Any:
         check_size(_jxl_size(file))
     elif kind == "psd":
         return _photoshop(file)
+    _check_codec(kind)
     module, name = PLUGINS[kind]
     with quiet(), _few_threads(kind, import_module(module)):
         file.seek(0)
@@ -105,6 +109,13 @@ def check_size(size: tuple[int, int], most: int = MAX_PIXELS) -> None:
             f"the picture is too large to decode safely: {width} x {height} pixels,"
             f" more than {most // 1_000_000} million"
         )
+
+
+def _check_codec(kind: str) -> None:
+    from PIL import features
+
+    if kind in _CODECS and not features.check(_CODECS[kind]):
+        raise UnsupportedFile(f"this Pillow was built without {_CODECS[kind].replace('_', ' ')}")
 
 
 def _photoshop(file: BinaryIO) -> Any:

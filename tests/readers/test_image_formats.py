@@ -12,7 +12,7 @@ import pytest
 from PIL import Image
 
 from multimodal import readers
-from multimodal.errors import NeedsExtra, ReadError
+from multimodal.errors import NeedsExtra, ReadError, UnsupportedFile
 from multimodal.readers import read
 from multimodal.readers.extras import EXTRAS
 from tests import media, media_images
@@ -48,6 +48,16 @@ def test_a_missing_extra_is_named(
         with pytest.raises(NeedsExtra, match=rf"^needs multimodal\[{extra}\]$"):
             read(path)
     assert one(media.write(tmp_path / "x.avif")).size == (320, 240)
+
+
+@pytest.mark.parametrize("extension", [".avif", ".jp2", ".webp"])
+def test_a_pillow_without_a_codec_says_so(
+    extension: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = media.write(tmp_path / f"x{extension}")
+    monkeypatch.setattr("PIL.features.check", lambda feature: False)
+    with pytest.raises(UnsupportedFile, match="this Pillow was built without"):
+        one(path)
 
 
 @pytest.mark.parametrize("extension", media_images.EXTENSIONS)
