@@ -54,6 +54,7 @@ class Run:
     on_record: Callable[[FileRecord], object] | None = None
     records: list[FileRecord] = field(default_factory=list)
     _waiting: list[tuple[FileEntry, FileRecord, Found]] = field(default_factory=list)
+    _again: list[Job] = field(default_factory=list)
     _told: set[Path] = field(default_factory=set)
     _committed: float = field(default_factory=time.monotonic)
     _total: int = 0
@@ -155,13 +156,15 @@ class Run:
         for job, _ in feed.copies:
             self._refuse(job, "failed", "the file with the same content was not finished")
         self._commit()
+        again, self._again = self._again, []
+        self._encode(again)
 
     def _finish(self, job: Job, result: EncodedFile) -> None:
+        if not _is_unchanged(job):
+            job.hash = None  # its rows may not be those of its bytes: nobody may reuse them
         if result.status != "added":
             self._refuse(job, result.status, result.reason or "no reason given", result.seconds)
             return
-        if not _is_unchanged(job):
-            job.hash = None  # its rows may not be those of its bytes: nobody may reuse them
         encoders = {modality: self.recipe.space[modality].encoder_id for modality in self.recipe.space}
         rows = [_stored(row, encoders[row.modality]) for row in result.rows]
         count = sum(row.vector is not None for row in rows)
@@ -187,6 +190,9 @@ class Run:
             job, first = feed.copies.popleft()
             if first.path not in finished:
                 feed.copies.append((job, first))
+                continue
+            if first.hash is None:  # it changed meanwhile: what became of it says nothing of its copy
+                self._again.append(job)
                 continue
             self._commit()
             state = self.store.file(first.root, first.found.path)

@@ -2,11 +2,8 @@
 
 from __future__ import annotations
 
-import errno
 import hashlib
 import json
-import os
-import stat
 from collections import deque
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
@@ -16,8 +13,9 @@ from multimodal import readers
 from multimodal.errors import ReadError
 from multimodal.library.scan import Found, said
 from multimodal.library.store import FileState, Root
-from multimodal.pipeline.wire import Task
+from multimodal.pipeline.wire import Limits, Task
 from multimodal.readers import extras
+from multimodal.readers.base import open_file
 from multimodal.space import Space
 from multimodal.towers.base import identity
 from multimodal.types import FileStatus
@@ -54,11 +52,12 @@ class Recipe:
     refusing: str
 
     @classmethod
-    def of(cls, space: Space) -> Recipe:
+    def of(cls, space: Space, limits: Limits = Limits()) -> Recipe:  # noqa: B008 - frozen
+        """`limits` decide what fails, not what the rows of the others are."""
         encoders = {str(modality): space[modality].encoder_id for modality in space}
         reading = identity("read", asdict(space.read_options), str(readers.VERSION))
         able = [*sorted(readers.EXTENSIONS), *extras.installed()]
-        refusing = identity(reading, ",".join(able), encoders)
+        refusing = identity(reading, ",".join(able), encoders, asdict(limits))
         return cls(space, frozenset(encoders.values()), reading, refusing)
 
     def is_current(self, state: FileState) -> bool:
@@ -116,18 +115,11 @@ def content_hash(path: Path, companions: Sequence[Path] = ()) -> bytes | None:
 
 
 def _digest(path: Path, digest: hashlib.blake2b) -> None:
-    # What was a file when the folder was looked at may be a pipe by now, which would keep us waiting.
-    with open(path, "rb", buffering=0, opener=_patient) as file:
-        if not stat.S_ISREG(os.fstat(file.fileno()).st_mode):
-            raise OSError(errno.EINVAL, "not a regular file")
+    with open_file(path) as file:
         buffer = bytearray(1 << 20)
         view = memoryview(buffer)
-        while count := file.readinto(buffer):
+        while count := file.readinto(buffer):  # type: ignore[attr-defined]
             digest.update(view[:count])
-
-
-def _patient(path: str, flags: int) -> int:
-    return os.open(path, flags | getattr(os, "O_NONBLOCK", 0))
 
 
 def written(found: Found, problems: Mapping[str, str]) -> str:

@@ -27,12 +27,13 @@ from multimodal.library.searcher import Request, Searcher
 from multimodal.library.sqlite import SqliteStore
 from multimodal.library.store import SegmentRow
 from multimodal.library.vectors import Outrun
+from multimodal.pipeline.wire import Limits
 from multimodal.query import Query
 from multimodal.space import Space, load_space
 from multimodal.types import MODALITIES, FileRecord, Hit, IndexReport, Item, LibraryStats, Modality
 
 if TYPE_CHECKING:
-    from multimodal.pipeline import EncodedFile, Limits, Task
+    from multimodal.pipeline import EncodedFile, Task
     from multimodal.pipeline import Progress as Working
 
 LOCK_SECONDS = 2.0
@@ -124,8 +125,8 @@ class Library:
         read with it. Hidden files, the junk that systems leave behind, and what a pattern of `exclude`
         names (as in .gitignore; `.multimodalignore` in the folder keeps such patterns) are passed over in
         silence; everything else is in the report. Unreadable files never stop a run, nor do those that
-        exceed `limits`. What has been told to `progress` or `on_record` (each record of the report, as it
-        is made) survives a crash and a power cut.
+        exceed `limits`; with other limits those are tried again. What has been told to `progress` or
+        `on_record` (each record of the report, as it is made) survives a crash and a power cut.
 
         Raises NoMediaFile (no such path), WrongSpace, LibraryBusy, LibraryError.
         """
@@ -133,12 +134,13 @@ class Library:
         given = [paths] if isinstance(paths, (str, Path)) else list(paths)
         starts = outermost([existing(Path(path)) for path in given])
         space = self.space
-        recipe = Recipe.of(space)
+        limited = limits or Limits()
+        recipe = Recipe.of(space, limited)
 
         def encode(files: Iterable[Task], listen: Callable[[Working], object]) -> Iterator[EncodedFile]:
-            from multimodal.pipeline import Limits, encode_files
+            from multimodal.pipeline import encode_files
 
-            return encode_files(files, space, workers=workers, limits=limits or Limits(), on_progress=listen)
+            return encode_files(files, space, workers=workers, limits=limited, on_progress=listen)
 
         with self._writing(space) as store:
             roots = replace(self._roots, exclude=tuple(exclude))

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import errno
+import os
+import stat
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Protocol
+from typing import BinaryIO, Protocol
 
 from multimodal.errors import ReadError
 from multimodal.types import Modality, ReadOptions, Segment
@@ -56,3 +59,19 @@ def readable() -> Iterator[None]:
         raise ReadError("the file needs more memory than there is") from None
     except OSError as error:
         raise ReadError(f"the file cannot be read: {(error.strerror or str(error)).lower()}") from error
+
+
+def open_file(path: Path) -> BinaryIO:
+    """A file opened for reading bytes, at once: a pipe that has taken its place is not waited for.
+
+    Raises OSError, also for what is no regular file.
+    """
+    file = open(path, "rb", opener=_without_waiting)  # noqa: SIM115 - the caller closes it
+    if not stat.S_ISREG(os.fstat(file.fileno()).st_mode):
+        file.close()
+        raise OSError(errno.EINVAL, "not a regular file")
+    return file
+
+
+def _without_waiting(path: str, flags: int) -> int:
+    return os.open(path, flags | getattr(os, "O_NONBLOCK", 0))

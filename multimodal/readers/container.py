@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any, BinaryIO
 
 from multimodal.errors import ReadError
-from multimodal.readers.base import readable
+from multimodal.readers.base import open_file, readable
 from multimodal.readers.sniff import HEAD_BYTES, sniff
 
 DECODE_THREADS = min(4, os.cpu_count() or 1)
@@ -47,7 +47,7 @@ def open_media(path: Path) -> Iterator[Any]:
     import av
 
     with readable():
-        file = path.open("rb")
+        file = open_file(path)
     with file:
         try:
             options = {"max_pixels": str(MAX_PIXELS)}

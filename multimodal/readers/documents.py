@@ -8,7 +8,7 @@ from __future__ import annotations
 import re
 from pathlib import Path
 
-from multimodal.readers.base import readable
+from multimodal.readers.base import open_file, readable
 
 TEXTS = frozenset(("text", "html", "srt", "vtt", "ass"))
 """Kinds that are text to the eye: none of them makes a file of another name (a picture, a sound) readable."""
@@ -66,7 +66,7 @@ def archive_kind(path: Path, head: bytes) -> str:
     for mime, kind in _MIME_TYPES:  # stored first, uncompressed (OCF 4.3, OpenDocument part 2, 3.3)
         if head[30:38] == b"mimetype" and head.startswith(mime, 38):
             return kind
-    with readable(), path.open("rb") as file:
+    with readable(), open_file(path) as file:
         size = file.seek(0, 2)
         file.seek(max(0, size - _TAIL_BYTES))
         names = head + file.read(_TAIL_BYTES)

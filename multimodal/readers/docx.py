@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import IO, Any
 
 from multimodal.errors import ReadError
-from multimodal.readers.base import readable
+from multimodal.readers.base import open_file, readable
 from multimodal.readers.extras import require
 from multimodal.readers.text import passage_segments, told
 from multimodal.types import Modality, ReadOptions, Segment
@@ -69,7 +69,7 @@ class DocxReader:
 def document_text(path: Path) -> str:
     """The words of a document: paragraphs parted by an empty line, rows of a table by a line break and their
     cells by a tab. Raises ReadError."""
-    with readable(), path.open("rb") as file:
+    with readable(), open_file(path) as file:
         try:
             parts = _parts(xml_of(file))
             return "\n\n".join(block for part in parts for block in _blocks(part))

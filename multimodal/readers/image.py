@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, BinaryIO
 import numpy as np
 
 from multimodal.errors import ReadError, UnwantedModality
-from multimodal.readers.base import readable
+from multimodal.readers.base import open_file, readable
 from multimodal.readers.colour import to_srgb
 from multimodal.readers.extras import EXTRAS, require
 from multimodal.readers.metadata import caption, joined
@@ -75,7 +75,7 @@ class ImageReader:
             require(kind)
         ways = {"raw": _raw, "svg": _drawing, "tiff": _pages}
         found = False
-        with readable(), path.open("rb") as file, decoder_errors():
+        with readable(), open_file(path) as file, decoder_errors():
             for segment in ways.get(kind, partial(_picture, kind))(file, path, options):
                 yield segment
                 found = True

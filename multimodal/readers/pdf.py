@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from multimodal.errors import ReadError
-from multimodal.readers.base import readable
+from multimodal.readers.base import open_file, readable
 from multimodal.readers.extras import require
 from multimodal.readers.text import passage_segments
 from multimodal.types import Modality, ReadOptions, Segment
@@ -82,7 +82,7 @@ def _opened(path: Path) -> Iterator[Any]:
     with ExitStack() as stack:
         with readable():
             # As a stream: names that are no Unicode are none for PDFium.
-            file = stack.enter_context(path.open("rb"))
+            file = stack.enter_context(open_file(path))
         with _PDFIUM:
             try:
                 document = pypdfium2.PdfDocument(file)

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import IO, NamedTuple
 
 from multimodal.errors import ReadError
-from multimodal.readers.base import readable
+from multimodal.readers.base import open_file, readable
 from multimodal.readers.encodings import encoding_of
 
 HEAD_BYTES = 1 << 20
@@ -49,7 +49,7 @@ def opened_lines(path: Path, most: int) -> Iterator[Iterator[Line]]:
     The encoding is told from the first megabyte; bytes that do not fit it are U+FFFD. Raises ReadError where
     the file cannot be read or is binary.
     """
-    with readable(), path.open("rb") as file:
+    with readable(), open_file(path) as file:
         head = file.read(HEAD_BYTES)
         if not head:
             raise ReadError("the file is empty")

@@ -10,7 +10,7 @@ import re
 from pathlib import Path
 
 from multimodal.errors import ReadError
-from multimodal.readers.base import readable
+from multimodal.readers.base import open_file, readable
 from multimodal.readers.documents import archive_kind, document_kind, text_kind
 
 HEAD_BYTES = 4096
@@ -74,7 +74,7 @@ _MP4_BOXES = (b"moov", b"mdat", b"free", b"skip", b"wide", b"pnot")
 
 def read_head(path: Path) -> bytes:
     """The first 4,096 bytes. Raises ReadError when the file is empty or cannot be opened."""
-    with readable(), path.open("rb") as file:
+    with readable(), open_file(path) as file:
         head = file.read(HEAD_BYTES)
     if not head:
         raise ReadError("the file is empty")
@@ -190,7 +190,7 @@ def _controls(text: str) -> bool:
 def _holds_raw(path: Path) -> bool:
     from multimodal.readers.tiff import is_raw
 
-    with readable(), path.open("rb") as file:
+    with readable(), open_file(path) as file:
         return is_raw(file)
 
 

@@ -7,7 +7,7 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 from multimodal.errors import ReadError
-from multimodal.readers.base import readable
+from multimodal.readers.base import open_file, readable
 from multimodal.readers.encodings import decode
 from multimodal.types import Modality, ReadOptions, Role, Segment
 
@@ -62,7 +62,7 @@ def read_text(path: Path, most: int = MAX_BYTES) -> str:
 
 def read_bytes(path: Path, most: int = MAX_BYTES) -> bytes:
     """A file of at most `most` bytes. Raises ReadError where it is larger, empty or cannot be opened."""
-    with readable(), path.open("rb") as file:
+    with readable(), open_file(path) as file:
         data = file.read(most + 1)  # whatever its size is said to be: it may grow
     if len(data) > most:
         raise ReadError(f"the text is longer than {most // 2**20} MB")

@@ -7,6 +7,7 @@ environment says what is different:
     HOSTILE_GATE=FOLDER    a file whose name begins with "gate" writes FOLDER/NAME.begun after its first
                            segment and goes on when FOLDER/NAME.go is there
     HOSTILE_HANG=1         a file whose name begins with "hang" gives one segment and then nothing for ever
+    HOSTILE_SLOW=3         seconds that a file whose name begins with "slow" takes before its first segment
     HOSTILE_BATCH=4        finished files are committed when they are this many
 """
 
@@ -29,6 +30,8 @@ _read = readers.read
 def read(path: Path, options: ReadOptions = ReadOptions()) -> Iterator[Segment]:  # noqa: B008 - frozen
     """What `multimodal.readers.read` gives, later."""
     time.sleep(float(os.environ.get("HOSTILE_PACE", "0")))
+    if path.name.startswith("slow"):
+        time.sleep(float(os.environ.get("HOSTILE_SLOW", "0")))
     for number, segment in enumerate(_read(path, options)):
         yield segment
         if number == 0 and path.name.startswith("gate") and "HOSTILE_GATE" in os.environ:
