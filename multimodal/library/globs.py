@@ -62,7 +62,9 @@ class Place:
             else:
                 core, exact = f"{core}%", False
         ends = [f"{core}/%"] if below else [core, f"{core}/%"]
-        return [*ends, *(f"%/{end}" for end in ends if free)], exact
+        if free and not core.startswith("%"):
+            ends += [f"%/{end}" for end in ends]
+        return ends, exact
 
     @property
     def test(self) -> tuple[str, list[Any]]:

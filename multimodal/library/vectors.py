@@ -32,6 +32,10 @@ BLOCK = 256
 """Rows numpy unpacks at a time: they stay in the cache (100,000 x 512: 88 ms, against 220 with 4,096)."""
 FAISS_AFTER = 100_000
 """Rows that numpy scores in a process before faiss is imported, which costs as much as those (0.1-0.2 s)."""
+GATHER = 0.02
+"""Share of a matrix up to which allowed rows are copied together; beyond, faiss looks at all with a mask. Of
+a million rows of 512 random 1 % take 10 ms against 20, 5 % 28 against 28, 12 % 64 against 40; in runs of a
+thousand, as a folder's files lie, 1 % takes 15 against 8, 5 % 24 against 16 (all of them: 72 ms)."""
 LOCK_SECONDS = 10.0
 
 
@@ -213,18 +217,33 @@ class Kernel:
         self._scored = 0
         self._indexes: dict[int, tuple[Matrix, Any]] = {}
 
-    def top(self, matrix: Matrix, query: NDArray[np.float32], count: int) -> tuple[NDArray[np.int64], float]:
+    def top(
+        self,
+        matrix: Matrix,
+        query: NDArray[np.float32],
+        count: int,
+        allowed: NDArray[np.int64] | None = None,
+    ) -> tuple[NDArray[np.int64], float]:
         """The places (m,) of at least the `count` nearest rows, unordered, and a bound: no other row's
-        cosine is above it (minus infinity where every row is returned)."""
-        if count >= len(matrix):
-            return np.arange(len(matrix)), -np.inf
-        self._scored += len(matrix)
+        cosine is above it (minus infinity where every row is returned).
+
+        `allowed` are the places, ascending, that may be found: no other row is scored.
+        """
+        rows = len(matrix) if allowed is None else len(allowed)
+        if count >= rows:
+            return (np.arange(rows) if allowed is None else allowed), -np.inf
+        self._scored += rows
         if "faiss" not in sys.modules and self._scored <= self._faiss_after:
-            cosines = scores(matrix.vectors, query)
-            places = np.argpartition(cosines, len(cosines) - count)[-count:]
-            return places, float(cosines[places].min())
-        cosines, found = self._index(matrix).search(query[None], count)
-        return found[0], float(cosines[0, -1])
+            cosines = scores(matrix.vectors, query, allowed)
+            places = np.argpartition(cosines, rows - count)[-count:]
+            return (places if allowed is None else allowed[places]), float(cosines[places].min())
+        if allowed is None:
+            cosines, found = self._index(matrix).search(query[None], count)
+            return found[0], float(cosines[0, -1])
+        if rows <= GATHER * len(matrix):
+            cosines, found = faiss_index(matrix.vectors[allowed]).search(query[None], count)
+            return allowed[found[0]], float(cosines[0, -1])
+        return _masked(self._index(matrix), query, count, allowed)
 
     def _index(self, matrix: Matrix) -> Any:
         if id(matrix) not in self._indexes:
@@ -236,12 +255,29 @@ class Kernel:
         self._indexes.clear()
 
 
-def scores(vectors: NDArray[np.float16], query: NDArray[np.float32]) -> NDArray[np.float32]:
-    """Cosines (n,) of rows (n, dim) with a query (dim,)."""
-    found = np.empty(len(vectors), np.float32)
-    unpacked = np.empty((min(BLOCK, len(vectors)), vectors.shape[1]), np.float32)
-    for begin in range(0, len(vectors), BLOCK):
-        block = vectors[begin : begin + BLOCK]
+def _masked(
+    index: Any, query: NDArray[np.float32], count: int, allowed: NDArray[np.int64]
+) -> tuple[NDArray[np.int64], float]:
+    import faiss
+
+    mask = np.zeros(index.ntotal, np.bool_)
+    mask[allowed] = True
+    bits = np.packbits(mask, bitorder="little")  # faiss looks at it in place
+    chosen = faiss.SearchParameters(sel=faiss.IDSelectorBitmap(bits))
+    cosines, found = index.search(query[None], count, params=chosen)
+    return found[0], float(cosines[0, -1])
+
+
+def scores(
+    vectors: NDArray[np.float16], query: NDArray[np.float32], places: NDArray[np.int64] | None = None
+) -> NDArray[np.float32]:
+    """Cosines (n,) of rows (n, dim), or of those at `places` (n,), with a query (dim,)."""
+    rows = len(vectors) if places is None else len(places)
+    found = np.empty(rows, np.float32)
+    unpacked = np.empty((min(BLOCK, rows), vectors.shape[1]), np.float32)
+    for begin in range(0, rows, BLOCK):
+        end = begin + BLOCK
+        block = vectors[begin:end] if places is None else vectors[places[begin:end]]
         np.copyto(unpacked[: len(block)], block)
         np.dot(unpacked[: len(block)], query, out=found[begin : begin + len(block)])
     return found

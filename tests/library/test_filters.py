@@ -5,6 +5,7 @@ from __future__ import annotations
 import random
 import re
 import sqlite3
+import sys
 import time
 from collections.abc import Iterator
 from datetime import date, datetime
@@ -19,6 +20,7 @@ from multimodal.library import filters, migrations
 from multimodal.library.filters import COLUMNS, FILE_COLUMNS, SEGMENT_COLUMNS, Allowed, Filter, flags
 from multimodal.library.globs import Place
 from multimodal.library.store import ImportedRow
+from multimodal.library.vectors import HALF, Kernel, Matrix
 from tests.library.shelf import Shelf, row
 
 
@@ -360,7 +362,7 @@ def test_places_in_matrices_are_those_of_the_numbers():
         count = int(rng.integers(1, 60))
         segments = np.sort(rng.choice(200, count, replace=False))
         files = rng.integers(0, 20, count)
-        matrix = filters.Matrix(np.zeros((count, 2), np.float16), segments, files)
+        matrix = Matrix(np.zeros((count, 2), np.float16), segments, files)
         some = np.sort(rng.choice(220, int(rng.integers(0, 220)), replace=False))
         kept = np.sort(rng.choice(25, int(rng.integers(0, 25)), replace=False))
         for allowed in (Allowed(kept), Allowed(None, some), Allowed(kept, some), Allowed()):
@@ -437,3 +439,28 @@ def test_old_libraries_get_the_views(tmp_path: Path):
     found = db.execute("SELECT number, folder, name, suffix, date FROM items").fetchall()
     assert found == [(7, "a", "b.jpg", ".jpg", found[0][4])]
     assert re.fullmatch(r"19(70|69)-\d\d-\d\dT\d\d:00:00|1970-01-01T\d\d:\d\d:00", found[0][4])
+
+
+@pytest.mark.parametrize("share", [0.0, 0.001, 0.015, 0.05, 0.5, 0.999, 1.0])
+@pytest.mark.parametrize("faiss_after", [0, 10**12], ids=["faiss", "numpy"])
+def test_kernel_finds_the_best_of_the_rows_allowed(
+    share: float, faiss_after: int, monkeypatch: pytest.MonkeyPatch
+):
+    if faiss_after:
+        monkeypatch.delitem(sys.modules, "faiss", raising=False)
+    rng = np.random.default_rng(1)
+    vectors = rng.standard_normal((20_000, 24)).astype(np.float32)
+    vectors /= np.linalg.norm(vectors, axis=1, keepdims=True)
+    matrix = Matrix(vectors.astype(np.float16), np.arange(20_000) * 2 + 1, np.arange(20_000) // 3)
+    query = vectors[7]
+    allowed = np.sort(rng.choice(20_000, int(20_000 * share), replace=False))
+    kernel = Kernel(faiss_after)
+    for count in (1, 64, 19_999):
+        places, bound = kernel.top(matrix, query, count, allowed)
+        assert len(set(places.tolist())) == len(places) == min(count, len(allowed))
+        assert np.isin(places, allowed).all()
+        if count >= len(allowed):
+            assert bound == -np.inf
+            continue
+        rest = np.setdiff1d(allowed, places)
+        assert matrix.cosines(rest, query).max() <= bound + HALF
