@@ -44,15 +44,16 @@ def export(
     *,
     modality: Modality | Sequence[Modality] | None = None,
     role: Role | Sequence[Role] | None = None,
+    where: str | None = None,
     vectors: bool | None = None,
     dtype: tables.Precision | None = None,
 ) -> int:
     """Write the segments of a library to `output`, in place of an export that is there; gives their number.
 
-    `to` goes by the name of the output where it ends in .parquet or .csv. `vectors` False leaves them out
-    of a parquet table, True puts them into a csv. `dtype` is float32, but float16 (as they are kept) in
-    npy, unless said otherwise. npy and faiss hold only segments that have a vector.
-    Raises QueryError, NoLibrary, LibraryError.
+    `to` goes by the name of the output where it ends in .parquet or .csv. `modality`, `role` and `where`
+    limit what is written, as in `tables.to_reader`. `vectors` False leaves them out of a parquet table, True
+    puts them into a csv. `dtype` is float32, but float16 (as they are kept) in npy, unless said otherwise.
+    npy and faiss hold only segments that have a vector. Raises QueryError, NoLibrary, LibraryError.
     """
     target = Path(output)
     form = to or _by_name(target)
@@ -63,7 +64,7 @@ def export(
     _check(target, is_folder=form in ("npy", "faiss"))
     precision = dtype or ("float16" if form in ("npy", "faiss") else "float32")
     wanted = (form != "csv") if vectors is None else vectors
-    reader = tables.to_reader(library, modality, role=role, vectors=wanted, dtype=precision)
+    reader = tables.to_reader(library, modality, role=role, where=where, vectors=wanted, dtype=precision)
     try:
         with _whole(target) as unfinished:
             return _WRITERS[form](reader, unfinished)

@@ -61,6 +61,8 @@ def test_export_writes_the_format_that_the_name_or_to_says(
     run("export", tmp_path / "out.csv", "--library", home, "--vectors")
     assert "v31" in (tmp_path / "out.csv").read_text().splitlines()[0]
     assert run("export", "--to", "faiss", tmp_path / "index").exit_code == 0
+    run("export", tmp_path / "out.parquet", "--where", "collection = 'imported' AND id > 'a'")
+    assert pq.read_table(tmp_path / "out.parquet")["id"].to_pylist() == ["b", "c"]
 
 
 def test_import_takes_in_what_export_wrote(home: Path, tmp_path: Path, run: Callable[..., Result]):

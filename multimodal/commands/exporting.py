@@ -26,6 +26,9 @@ def export(
     modalities: Annotated[
         str | None, typer.Option("--in", metavar="LIST", help="Only these, e.g. image,video,audio,text.")
     ] = None,
+    where: Annotated[
+        str | None, typer.Option("--where", metavar="SQL", help="Only these, as in `search --where`.")
+    ] = None,
     vectors: Annotated[
         bool | None, typer.Option("--vectors/--no-vectors", help="By default in all but csv.")
     ] = None,
@@ -34,7 +37,8 @@ def export(
     from multimodal.formats import export as write
 
     with open_library(library) as opened:
-        rows = write(opened, output, to, modality=modalities_of(modalities), vectors=vectors)  # type: ignore[arg-type]
+        chosen = modalities_of(modalities)
+        rows = write(opened, output, to, modality=chosen, where=where, vectors=vectors)  # type: ignore[arg-type]
     print(f"{rows} segments in {output}", file=sys.stderr)
 
 
@@ -73,4 +77,4 @@ def _one(name: str | None) -> Modality | None:
 
     if name is not None and name not in MODALITIES:
         raise QueryError(f"--modality takes one of {', '.join(MODALITIES)}, not {name!r}.")
-    return name  # type: ignore[return-value]
+    return name

@@ -34,6 +34,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from multimodal.errors import LibraryError, QueryError
+from multimodal.library.filters import Filter
 from multimodal.library.opening import speaking
 from multimodal.library.roots import Roots
 from multimodal.library.sqlite import SqliteStore
@@ -86,13 +87,16 @@ def to_reader(
     modality: Modality | Sequence[Modality] | None = None,
     *,
     role: Role | Sequence[Role] | None = None,
+    where: str | None = None,
     vectors: bool = True,
     dtype: Precision = "float32",
 ) -> pa.RecordBatchReader:
     """The segments as a stream of record batches: one state of the library, however long it is read, and
     some megabytes of it in memory at a time.
 
-    `modality` and `role` limit what is given. Raises NoLibrary, QueryError, LibraryError.
+    `modality` and `role` limit what is given, and `where`, an SQL expression over
+    `multimodal.library.filters.COLUMNS`, which lets no blank segments through. Raises NoLibrary, QueryError,
+    LibraryError.
     """
     import pyarrow as pa
 
@@ -103,7 +107,8 @@ def to_reader(
         store = SqliteStore.open(library.path)
     made = store.settings()
     columns = schema(made["dim"], made["space"], made["space_id"], vectors, dtype)
-    return pa.RecordBatchReader.from_batches(columns, _batches(store, library.path, wanted, roles, columns))
+    groups = _batches(store, library.path, wanted, roles, where, columns)
+    return pa.RecordBatchReader.from_batches(columns, groups)
 
 
 def to_arrow(
@@ -112,10 +117,11 @@ def to_arrow(
     vectors: bool = True,
     *,
     role: Role | Sequence[Role] | None = None,
+    where: str | None = None,
     dtype: Precision = "float32",
 ) -> pa.Table:
     """The whole of `to_reader` as one table in memory."""
-    return to_reader(library, modality, role=role, vectors=vectors, dtype=dtype).read_all()
+    return to_reader(library, modality, role=role, where=where, vectors=vectors, dtype=dtype).read_all()
 
 
 def to_pandas(
@@ -124,13 +130,14 @@ def to_pandas(
     vectors: bool = True,
     *,
     role: Role | Sequence[Role] | None = None,
+    where: str | None = None,
 ) -> pd.DataFrame:
     """`to_arrow` as a data frame; a vector is an array (dim,) float32. Raises LibraryError without pandas."""
     try:
         import pandas  # noqa: F401 - pyarrow needs it, and would only say so after all was read
     except ImportError:
         raise LibraryError("A data frame needs pandas: pip install pandas.") from None
-    return to_arrow(library, modality, vectors, role=role).to_pandas()
+    return to_arrow(library, modality, vectors, role=role, where=where).to_pandas()
 
 
 def embeddings(
@@ -229,13 +236,23 @@ def one_of(wanted: Any, names: Sequence[Any], kind: str) -> tuple[Any, ...]:
 
 
 def _batches(
-    store: SqliteStore, library: Path, wanted: Sequence[Modality], roles: Sequence[Role], columns: pa.Schema
+    store: SqliteStore,
+    library: Path,
+    wanted: Sequence[Modality],
+    roles: Sequence[Role],
+    where: str | None,
+    columns: pa.Schema,
 ) -> Iterator[pa.RecordBatch]:
     place = _places(library)
     try:
         with speaking(library), store.snapshot():
+            chosen = None if where is None else Filter(where=where).segments(store)
             for group in store.records(wanted, roles, "vector" in columns.names):
-                yield _batch(group, columns, place)
+                if chosen is not None:
+                    kept = np.isin([record.number for record in group], chosen, assume_unique=True)
+                    group = [record for record, is_kept in zip(group, kept, strict=True) if is_kept]
+                if group:
+                    yield _batch(group, columns, place)
     finally:
         store.close()
 

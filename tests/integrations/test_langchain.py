@@ -24,6 +24,7 @@ from multimodal.integrations.langchain import (  # noqa: E402
     MultimodalVectorStore,
     relevance,
 )
+from multimodal.library import tables  # noqa: E402
 from multimodal.library.imports import import_vectors  # noqa: E402
 from multimodal.space import Space  # noqa: E402
 from tests.fakes import DIM, fake_space  # noqa: E402
@@ -226,3 +227,10 @@ def test_conditions_on_metadata_are_sql():
     for wrong in ({'a"b': 1}, {"a": {"$gt": 1}}, {"a": float("inf")}, {"a": "\0"}):
         with pytest.raises(ValueError, match="condition"):
             condition(wrong)
+
+
+def test_conditions_are_understood_by_a_library(store: MultimodalVectorStore):
+    store.add_texts(["red fox", "owl"], [{'it\'s "n"': 1, "n": 1}, {"n": 2}], ids=["a", "b"])
+    for wanted, expected in (({"n": 1}, {"a"}), ({"n": [1, 2]}, {"a", "b"}), ({"n": "1"}, set())):
+        table = tables.to_arrow(store.library, where=condition(wanted))
+        assert set(table["id"].to_pylist()) == expected

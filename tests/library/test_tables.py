@@ -110,6 +110,14 @@ def test_modality_role_and_precision_limit_what_is_given(mixed: Library):
     assert tables.to_arrow(mixed, "video").num_rows == 0
 
 
+def test_sql_limits_what_is_given(mixed: Library):
+    found = tables.to_arrow(mixed, where="suffix = '.txt' AND text LIKE '%egg%' OR width = 64")
+    assert {Path(path).name for path in found["path"].to_pylist()} == {"egg.txt", "red.png", "blue.png"}
+    assert tables.to_arrow(mixed, "text", where="width = 64").num_rows == 0
+    with pytest.raises(QueryError):
+        tables.to_arrow(mixed, where="no_such_column = 1")
+
+
 def test_wrong_wishes_raise(mixed: Library, tmp_path: Path):
     for wish in ({"modality": "smell"}, {"role": "hero"}, {"dtype": "int8"}):
         with pytest.raises(QueryError):
