@@ -191,7 +191,10 @@ def _opened(path: Path) -> BinaryIO:
 
 def _replace(path: Path, text: str) -> None:
     temporary = path.with_name(f"{path.name}.{os.getpid()}.tmp")
-    temporary.write_text(text, encoding="utf-8")
+    with temporary.open("w", encoding="utf-8") as file:
+        file.write(text)
+        file.flush()
+        os.fsync(file.fileno())
     os.replace(temporary, path)
 
 
@@ -241,7 +244,8 @@ class Kernel:
             cosines, found = self._index(matrix).search(query[None], count)
             return found[0], float(cosines[0, -1])
         if rows <= GATHER * len(matrix):
-            cosines, found = faiss_index(matrix.vectors[allowed]).search(query[None], count)
+            chosen = matrix.vectors[allowed]  # named, for it must live while faiss looks at it
+            cosines, found = faiss_index(chosen).search(query[None], count)
             return allowed[found[0]], float(cosines[0, -1])
         return _masked(self._index(matrix), query, count, allowed)
 
