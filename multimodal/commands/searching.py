@@ -14,6 +14,7 @@ from multimodal.commands.common import LibraryOption, modalities_of, open_librar
 from multimodal.errors import NoMediaFile, QueryError
 
 if TYPE_CHECKING:
+    from multimodal.library import Filter
     from multimodal.query import Query
     from multimodal.types import Hit
 
@@ -52,6 +53,25 @@ def search(
     like: Annotated[
         str | None, typer.Option("--like", metavar="FILE@S", help="More like this moment of a file.")
     ] = None,
+    paths: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--path", metavar="PATTERN", help="Only paths like this, as in .gitignore; ! leaves out."
+        ),
+    ] = None,
+    dates: Annotated[
+        str | None, typer.Option("--date", metavar="FROM..TO", help="Only of these days, e.g. 2023-06..2024.")
+    ] = None,
+    lasting: Annotated[
+        str | None, typer.Option("--duration", metavar="FROM..TO", help="Only files of so many seconds.")
+    ] = None,
+    between: Annotated[
+        str | None, typer.Option("--between", metavar="FROM..TO", help="Only moments in these seconds.")
+    ] = None,
+    where: Annotated[
+        str | None,
+        typer.Option("--where", metavar="SQL", help="E.g. \"megapixels > 2 AND suffix = '.jpg'\"."),
+    ] = None,
     all_segments: Annotated[
         bool, typer.Option("--all-segments", help="Every moment, not only the best one of each file.")
     ] = False,
@@ -67,6 +87,7 @@ def search(
             k,
             modality=modalities_of(modalities),
             all_segments=all_segments,
+            filter=_filter(paths, dates, lasting, between, where),
             duplicates=duplicates,
         )
     if as_json:
@@ -117,6 +138,36 @@ def _asked(words: list[str], like: str | None) -> Query:
     if words:
         query = parsed([word.replace(_MINUS, "-", 1) for word in words], _query)
     return query + _moment(like) if like else query
+
+
+def _filter(
+    paths: list[str] | None, dates: str | None, lasting: str | None, between: str | None, where: str | None
+) -> Filter:
+    from multimodal.library import Filter
+
+    return Filter(
+        globs=tuple(paths or ()),
+        date=None if dates is None else _range(dates, "--date"),
+        duration=None if lasting is None else _seconds(lasting, "--duration"),
+        between=None if between is None else _seconds(between, "--between"),
+        where=where,
+    )
+
+
+def _range(text: str, option: str) -> tuple[str | None, str | None]:
+    """ "FROM..TO", either of them left out for an open end; one value alone is both. Raises QueryError."""
+    low, dots, high = (part.strip() for part in text.partition(".."))
+    if not low and not high:
+        raise QueryError(f"{option} takes FROM..TO, not {text!r}.")
+    return (low or None), ((high if dots else low) or None)
+
+
+def _seconds(text: str, option: str) -> tuple[float | None, float | None]:
+    low, high = _range(text, option)
+    try:
+        return (None if low is None else float(low)), (None if high is None else float(high))
+    except ValueError:
+        raise QueryError(f"{option} takes seconds, as in 10..60, not {text!r}.") from None
 
 
 def _moment(text: str) -> Query:

@@ -7,7 +7,8 @@ library   add, remove, search, stats         search   from a query to ranked row
 
 from __future__ import annotations
 
+from multimodal.library.filters import COLUMNS, Filter
 from multimodal.library.indexing import Progress
 from multimodal.library.library import Library
 
-__all__ = ["Library", "Progress"]
+__all__ = ["COLUMNS", "Filter", "Library", "Progress"]

@@ -19,9 +19,10 @@ from numpy.typing import NDArray
 from multimodal.errors import LibraryBusy, LibraryError, NoLibrary, QueryError, WrongSpace
 from multimodal.library.asking import asked, rows_of
 from multimodal.library.duplicates import THRESHOLD, Duplicates, find_duplicates
+from multimodal.library.filters import Filter
 from multimodal.library.indexing import Progress, Run
 from multimodal.library.jobs import Recipe
-from multimodal.library.opening import DATABASE
+from multimodal.library.opening import DATABASE, make_folder
 from multimodal.library.roots import FOLDER, Roots, existing, outermost
 from multimodal.library.searcher import Request, Searcher
 from multimodal.library.sqlite import SqliteStore
@@ -172,16 +173,19 @@ class Library:
         modality: Modality | Sequence[Modality] | None = None,
         all_segments: bool = False,
         *,
+        where: str | None = None,
+        filter: Filter | None = None,
         duplicates: bool = False,
     ) -> list[Hit]:
         """The `k` best files for a query, best first, each with its best moment.
 
         A `str` is always text; a Path, PIL image, Audio, Clip or Segment is media, a path counting as
         the mean of its segments; `space.query(...)` makes sums and moments of them. `modality` limits
-        what is found. `all_segments` gives the best segments instead, several of a file if need be.
-        Copies of a result are named in it, and given on their own with `duplicates`. Scores compare
-        across modalities: standard deviations above what the query scores against unrelated rows
-        (`search.backgrounds`).
+        what is found, `where` by SQL over `library.COLUMNS` ("megapixels > 2 AND folder = 'best'"),
+        `filter` by patterns of paths, dates, lengths and more. `all_segments` gives the best segments
+        instead, several of a file if need be. Copies of a result are named in it, and given on their own
+        with `duplicates`. Scores compare across modalities: standard deviations above what the query
+        scores against unrelated rows (`search.backgrounds`).
 
         Raises NoLibrary, QueryError, ReadError, WrongSpace, NoEncoder, LibraryError.
         """
@@ -190,7 +194,8 @@ class Library:
             raise QueryError(f"k is the number of results, at least 1, not {k}.")
         self._reading()
         vector = asked(query, self.space, self._known_rows, self._centre)
-        request = Request(k, wanted, not all_segments, not duplicates)
+        allowed = replace(filter or Filter(), where=where) if where is not None else filter or Filter()
+        request = Request(k, wanted, allowed, not all_segments, not duplicates)
         with _speaking(self.path), self._lock:
             return self._searcher.search(vector, request, self.space.background)
 
@@ -256,7 +261,7 @@ class Library:
 
         writer = self.path / "writer.pid"
         with _speaking(self.path), ExitStack() as stack:
-            self.path.mkdir(parents=True, exist_ok=True)
+            make_folder(self.path)
             try:
                 stack.enter_context(FileLock(self.path / "library.lock").acquire(timeout=LOCK_SECONDS))
             except Timeout:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from types import MappingProxyType
 
 import numpy as np
 from numpy.typing import NDArray
@@ -74,11 +75,13 @@ def rank(
     k: int,
     per_file: bool,
     kernel: Kernel,
+    allowed: Mapping[Modality, NDArray[np.int64]] = MappingProxyType({}),
 ) -> list[Ranked]:
     """The best rows by score, at least those that `k` files (or segments) need, all ties included.
 
     A row scores (cosine - mean) / deviation against the background of its modality. Rows that tie with
-    the last one wanted come along, so that the caller can break ties by what the rows are.
+    the last one wanted come along, so that the caller can break ties by what the rows are. `allowed` are
+    the places that may be found, of a modality whose rows are limited.
     """
     count = max(4 * k, 64)
     while True:
@@ -86,7 +89,7 @@ def rank(
         bound = -np.inf
         for modality, matrix in matrices.items():
             mean, deviation = against[modality]
-            places, below = kernel.top(matrix, query.vector, count)
+            places, below = kernel.top(matrix, query.vector, count, allowed.get(modality))
             cosines = matrix.cosines(places, query.vector)
             # kernels take rounded rows as they are, so a row below their bound may truly lie as much above
             bound = max(bound, (below + HALF - mean) / deviation)

@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 
 from multimodal.library import search as ranking
 from multimodal.library.asking import Asked
+from multimodal.library.filters import Filter
 from multimodal.library.roots import Roots
 from multimodal.library.sqlite import SqliteStore
 from multimodal.library.store import StoredSegment
@@ -29,10 +30,12 @@ FEW = 32
 
 @dataclass(frozen=True)
 class Request:
-    """What a search is to give: `k` files, or segments, of some modalities; copies folded into one."""
+    """What a search is to give: `k` files, or segments, of some modalities that a filter lets through;
+    copies folded into one."""
 
     k: int = 10
     modalities: tuple[Modality, ...] = MODALITIES
+    filter: Filter = Filter()  # noqa: RUF009 - frozen
     per_file: bool = True
     fold: bool = True
 
@@ -103,13 +106,17 @@ class Searcher:
         patient: bool,
     ) -> list[Hit]:
         shown = self.matrices(patient)
-        matrices = {name: shown[name] for name in request.modalities if name in shown}
+        wanted = request.filter.modalities or request.modalities
+        matrices = {name: shown[name] for name in request.modalities if name in shown and name in wanted}
         against = ranking.backgrounds(asked, matrices, known)
+        let = request.filter.allowed(self._reading(), self._roots)
+        places = {} if let is None else {name: let.positions(matrix) for name, matrix in matrices.items()}
+        rows = sum(len(places.get(name, matrix)) for name, matrix in matrices.items())
         count = request.k
         while True:
-            ranked = ranking.rank(matrices, asked, against, count, request.per_file, self._kernel)
+            ranked = ranking.rank(matrices, asked, against, count, request.per_file, self._kernel, places)
             found = self._found(ranked, matrices, request)
-            everything = len(ranked) == sum(len(matrix) for matrix in matrices.values())
+            everything = len(ranked) == rows
             if len(found) >= request.k or everything or len(ranked) < count:
                 return [self._hit(one) for one in found[: request.k]]
             count *= 2  # copies took places

@@ -10,6 +10,7 @@ from PIL import Image
 
 from multimodal import Audio, Clip, Library, NoLibrary, QueryError, Segment
 from multimodal.errors import ReadError
+from multimodal.library import Filter
 from multimodal.library.asking import Asked, asked
 from multimodal.library.search import backgrounds, rank
 from multimodal.library.vectors import Kernel, Matrix
@@ -282,3 +283,17 @@ def test_a_moment_of_a_film_outside_the_library_is_read(mixed: Library, tmp_path
     scenes = [Image.new("RGB", (64, 48), colour) for colour in (GREEN, RED)]
     film = write_video(tmp_path / "other.mp4", scenes, seconds=2.0)
     assert first(mixed, mixed.space.query(film, at=0.5), modality="image") == "green.png"
+
+
+def test_a_filter_limits_what_is_found(mixed: Library, photos: Path):
+    every = {hit.path.name for hit in mixed.search("red", k=100)}
+    assert {"red.png", "film.mp4", "cat.txt"} <= every
+    some = mixed.search("red", k=100, filter=Filter(globs=("*.png", "!blue*")))
+    assert [hit.path.name for hit in some] == ["red.png", "green.png"]
+    some = mixed.search("red", k=100, where="modality = 'audio' AND name LIKE 'low%'")
+    assert [hit.path.name for hit in some] == ["low.wav"]
+    some = mixed.search("red", k=100, all_segments=True, filter=Filter(between=(3.0, None)), modality="video")
+    assert [(hit.path.name, hit.start) for hit in some] == [("film.mp4", 2.0)]
+    assert mixed.search("red", k=100, modality="image", filter=Filter(modalities=("audio",))) == []
+    with pytest.raises(QueryError, match="no such column: colour"):
+        mixed.search("red", where="colour = 'red'")
