@@ -5,6 +5,7 @@ Exit code 0 is success, 2 wrong use, 3 that some files failed, 130 an interrupti
 
 from __future__ import annotations
 
+import os
 import signal
 import sys
 from collections.abc import Sequence
@@ -40,7 +41,7 @@ def main() -> None:
     if isinstance(sys.stdout, TextIOWrapper):  # a name in letters that the output's encoding does not have
         sys.stdout.reconfigure(errors="backslashreplace")
     try:
-        app()
+        _run()
     except MultimodalError as error:
         print(f"multimodal: {error}", file=sys.stderr)
         sys.exit(2)
@@ -51,6 +52,23 @@ def main() -> None:
     except BrokenPipeError:  # the reader of our output went away, as `head` does
         sys.stderr.close()
         sys.exit(0)
+    except OSError as error:
+        if error.filename is not None:  # only what is printed has no name
+            raise
+        os.dup2(os.open(os.devnull, os.O_WRONLY), 1)  # what still waits to be printed goes nowhere
+        reason = (error.strerror or str(error)).lower()
+        print(f"multimodal: The output cannot be written: {reason}.", file=sys.stderr)
+        sys.exit(2)
+
+
+def _run() -> None:
+    try:
+        app()
+    except _Stopped:
+        raise
+    except SystemExit:  # how every command ends
+        sys.stdout.flush()
+        raise
 
 
 class _Stopped(SystemExit):

@@ -54,7 +54,7 @@ def _writing(what: str, path: Path) -> Iterator[None]:
     try:
         yield
     except OSError as error:
-        reason = (error.strerror or str(error)).lower()
+        reason = os.strerror(error.errno).lower() if error.errno else str(error)
         raise QueryError(f"The {what} cannot be written to {path}: {reason}.") from error
 
 
@@ -111,7 +111,10 @@ def write_parquet(
         )
 
     started, records, held = time.monotonic(), [], list[EncodedFile]()
-    with tempfile.TemporaryDirectory(dir=output.parent, prefix=".multimodal-") as scratch:
+    with (
+        _writing("table", output),
+        tempfile.TemporaryDirectory(dir=output.parent, prefix=".multimodal-") as scratch,
+    ):
         unfinished = Path(scratch) / output.name
         with pq.ParquetWriter(str(unfinished), schema) as writer:
             for file in encode_files(files, space, workers=workers):

@@ -7,13 +7,29 @@ import shutil
 import sqlite3
 import tempfile
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from multimodal.errors import LibraryError, NoLibrary
 from multimodal.library import migrations, word_index
 
 DATABASE = "library.db"
+
+
+def make_folder(folder: Path) -> None:
+    """Make a folder, and those above it, such that a power cut does not take it away with what is put
+    inside: SQLite syncs only what lies in there."""
+    if folder.is_dir():
+        return
+    make_folder(folder.parent)
+    folder.mkdir(exist_ok=True)
+    if os.name != "nt":  # where a folder cannot be opened
+        descriptor = os.open(folder.parent, os.O_RDONLY)
+        try:
+            with suppress(OSError):  # not every file system syncs folders
+                os.fsync(descriptor)
+        finally:
+            os.close(descriptor)
 
 
 def for_writing(folder: Path) -> sqlite3.Connection:

@@ -106,9 +106,11 @@ def test_every_name_is_found(odd: Path) -> None:
         for number, name in enumerate(NAMES):
             if not unread(name):
                 words = f"w{number}w and some words"  # the fake space tells few words apart
-                [hit] = [hit for hit in library.search(words, k=100) if hit.text == words]
+                [hit] = [hit for hit in library.search(words, k=100, duplicates=True) if hit.text == words]
                 assert hit.path == odd / os.fsdecode(name) and hit.path.is_file()
-                assert hit.path in [one.path for one in library.search(hit.path, k=100) if one.cosine > 0.999]
+                assert hit.path in [
+                    one.path for one in library.search(hit.path, k=100, duplicates=True) if one.cosine > 0.999
+                ]
 
 
 def test_a_second_run_changes_nothing(odd: Path) -> None:
@@ -120,7 +122,7 @@ def test_a_second_run_changes_nothing(odd: Path) -> None:
 
 def test_what_is_printed_is_safe_for_a_terminal(odd: Path) -> None:
     """One line for each hit, and no byte that a terminal obeys."""
-    done = run("search", "some words", "-k", "100", "--library", odd / ".multimodal")
+    done = run("search", "some words", "-k", "100", "--duplicates", "--library", odd / ".multimodal")
     assert done.returncode == 0, done.stderr
     assert done.stdout.count("\n") == sum(not unread(n) for n in NAMES)
     for shown in (done.stdout, run("doctor", odd).stdout, run("index", odd, "--quiet").stderr):
@@ -131,7 +133,9 @@ def test_what_is_printed_is_safe_for_a_terminal(odd: Path) -> None:
 @pytest.mark.parametrize("command", ["search", "doctor"])
 def test_json_is_valid_and_names_every_file(odd: Path, command: str) -> None:
     if command == "search":
-        done = run("search", "some words", "-k", "100", "--json", "--library", odd / ".multimodal")
+        done = run(
+            "search", "some words", "-k", "100", "--duplicates", "--json", "--library", odd / ".multimodal"
+        )
         told = json.loads(done.stdout)
     else:
         done = run("doctor", odd, "--json")
@@ -157,7 +161,7 @@ def test_a_table_of_them_can_be_written(odd: Path, tmp_path: Path) -> None:
 
 def test_a_narrow_encoding_of_the_output_is_no_error(odd: Path) -> None:
     for arguments in (
-        ["search", "some words", "-k", "100", "--library", odd / ".multimodal"],
+        ["search", "some words", "-k", "100", "--duplicates", "--library", odd / ".multimodal"],
         ["doctor", odd],
     ):
         done = run(*arguments, PYTHONIOENCODING="ascii", PYTHONUTF8="0")
