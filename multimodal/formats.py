@@ -1,6 +1,7 @@
 """A library written out for other tools: parquet, csv, npy or faiss, whole or not at all.
 
 The rows are those of `multimodal.library.tables`, streamed, so that memory does not grow with the library.
+Where vectors are written, segments that have none (silence, black) are left out.
 
     parquet  FILE   one table
     csv      FILE   the table without vectors, or with them as columns v0, v1, ...
@@ -53,7 +54,7 @@ def export(
     `to` goes by the name of the output where it ends in .parquet or .csv. `modality`, `role` and `where`
     limit what is written, as in `tables.to_reader`. `vectors` False leaves them out of a parquet table, True
     puts them into a csv. `dtype` is float32, but float16 (as they are kept) in npy, unless said otherwise.
-    npy and faiss hold only segments that have a vector. Raises QueryError, NoLibrary, LibraryError.
+    Raises QueryError, NoLibrary, LibraryError.
     """
     target = Path(output)
     form = to or _by_name(target)
@@ -113,7 +114,7 @@ def _parquet(reader: pa.RecordBatchReader, path: Path) -> int:
     with pq.ParquetWriter(
         str(path), reader.schema, compression="zstd", use_dictionary=plain, use_byte_stream_split=split
     ) as writer:
-        for group in _grouped(reader, ROW_GROUP):
+        for group in _grouped(_embedded(reader), ROW_GROUP):
             writer.write_table(pa.Table.from_batches(group, reader.schema), row_group_size=ROW_GROUP)
             rows += sum(batch.num_rows for batch in group)
     return rows
@@ -124,7 +125,7 @@ def _csv(reader: pa.RecordBatchReader, path: Path) -> int:
 
     writer, rows = None, 0
     try:
-        for batch in reader:
+        for batch in _embedded(reader):
             flat = _flat(batch)
             writer = writer or pyarrow.csv.CSVWriter(str(path), flat.schema)
             writer.write_batch(flat)
@@ -214,9 +215,11 @@ def _nothing(columns: pa.Schema) -> pa.RecordBatch:
 
 
 def _embedded(reader: pa.RecordBatchReader) -> Iterator[pa.RecordBatch]:
-    """The batches without blank segments."""
+    """The batches, of a table with vectors without the segments that have none: many readers of parquet
+    do not know a list of fixed size that is null."""
     for batch in reader:
-        yield batch.filter(batch["vector"].is_valid()) if batch["vector"].null_count else batch
+        is_blank = "vector" in batch.schema.names and batch["vector"].null_count
+        yield batch.filter(batch["vector"].is_valid()) if is_blank else batch
 
 
 def _matrix(batch: pa.RecordBatch) -> np.ndarray[Any, Any]:
@@ -226,19 +229,16 @@ def _matrix(batch: pa.RecordBatch) -> np.ndarray[Any, Any]:
 
 
 def _flat(batch: pa.RecordBatch) -> pa.RecordBatch:
-    """The batch as a csv holds it: numbers and texts alone, a column for each number of a list."""
+    """The batch as a csv holds it: a column for each number of the vectors."""
     import pyarrow as pa
 
     found: dict[str, Any] = {}
     for name in batch.schema.names:
-        column = batch[name]
-        if name == "chars":
-            found["begin_char"], found["end_char"] = (_part(column, place) for place in (0, 1))
-        elif name == "vector":
-            width = column.type.list_size
-            found.update({f"v{place}": _part(column, place).cast(pa.float32()) for place in range(width)})
+        if name == "vector":
+            places = range(batch[name].type.list_size)
+            found.update({f"v{place}": _part(batch[name], place).cast(pa.float32()) for place in places})
         else:
-            found[name] = column
+            found[name] = batch[name]
     return pa.record_batch(found)
 
 

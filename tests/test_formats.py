@@ -40,14 +40,17 @@ def library(tmp_path: Path) -> Library:
 
 
 def test_parquet_is_the_table(library: Library, tmp_path: Path):
-    assert export(library, tmp_path / "out.parquet") == FILES * EACH + 2
-    found, whole = pq.read_table(tmp_path / "out.parquet"), tables.to_arrow(library)
+    assert export(library, tmp_path / "out.parquet") == FILES * EACH + 1  # without the blank one
+    found, whole = pq.read_table(tmp_path / "out.parquet"), tables.to_arrow(library, role="content")
     assert found.equals(whole) and found.schema.metadata == whole.schema.metadata
+    assert export(library, tmp_path / "out.parquet", vectors=False) == FILES * EACH + 2
     export(library, tmp_path / "out.parquet", vectors=False, modality="text")
     found = pq.read_table(tmp_path / "out.parquet")
     assert "vector" not in found.column_names and found["modality"].to_pylist() == ["text"]
     export(library, tmp_path / "half.parquet", dtype="float16")
-    assert pq.read_table(tmp_path / "half.parquet") == tables.to_arrow(library, dtype="float16")
+    assert pq.read_table(tmp_path / "half.parquet") == tables.to_arrow(
+        library, role="content", dtype="float16"
+    )
 
 
 def test_parquet_comes_in_row_groups(library: Library, tmp_path: Path, monkeypatch):
@@ -55,8 +58,8 @@ def test_parquet_comes_in_row_groups(library: Library, tmp_path: Path, monkeypat
     monkeypatch.setattr("multimodal.library.sqlite_rows.GROUP", 10)
     export(library, tmp_path / "out.parquet")
     file = pq.ParquetFile(tmp_path / "out.parquet")
-    assert [file.metadata.row_group(n).num_rows for n in range(file.num_row_groups)] == [50, 50, 22]
-    assert file.read().equals(tables.to_arrow(library))
+    assert [file.metadata.row_group(n).num_rows for n in range(file.num_row_groups)] == [50, 50, 21]
+    assert file.read().equals(tables.to_arrow(library, role="content"))
 
 
 def test_csv_reads_back(library: Library, tmp_path: Path):
@@ -71,10 +74,10 @@ def test_csv_reads_back(library: Library, tmp_path: Path):
     export(library, tmp_path / "out.csv", vectors=True)
     with (tmp_path / "out.csv").open(encoding="utf-8", newline="") as file:
         rows = list(csv.DictReader(file))
-    read = [[float(row[f"v{n}"]) for n in range(DIM)] for row in rows if row["v0"]]
+    read = [[float(row[f"v{n}"]) for n in range(DIM)] for row in rows]
     vectors, _ = tables.embeddings(library)
     assert np.array_equal(np.array(read, np.float32), vectors[np.argsort(_numbers(library))])
-    assert rows[-2]["role"] == "blank" and rows[-2][f"v{DIM - 1}"] == ""
+    assert len(rows) == FILES * EACH + 1
 
 
 def _numbers(library: Library) -> list[int]:

@@ -9,7 +9,7 @@
     start     float64    seconds
     end       float64    seconds
     text      string     the passage or caption
-    chars     int32[2]   begin and end of a passage in the visible text of its file or page
+    begin_char, end_char  int32  where a passage stands in the visible text of its file or page
     width     int32      pixels, upright
     height    int32
     duration  float64    seconds, of the file
@@ -68,7 +68,8 @@ def schema(
         ("start", pa.float64()),
         ("end", pa.float64()),
         ("text", pa.string()),
-        ("chars", pa.list_(pa.int32(), 2)),
+        ("begin_char", pa.int32()),
+        ("end_char", pa.int32()),
         ("width", pa.int32()),
         ("height", pa.int32()),
         ("duration", pa.float64()),
@@ -261,11 +262,9 @@ def _batch(records: Sequence[Record], columns: pa.Schema, place: Callable[[str, 
     import pyarrow as pa
 
     found = dict(zip(Record._fields, zip(*records, strict=True), strict=True))
-    begin, end = found["begin_char"], found["end_char"]
     values: dict[str, Any] = {
         **found,
         "path": list(map(place, found["root"], found["path"])),
-        "chars": [None if one is None else (one, other) for one, other in zip(begin, end, strict=True)],
         "size": _unless_unsaid(found["size"], found["id"]),
         "modified": _unless_unsaid(found["mtime_ns"], found["id"]),
     }

@@ -82,7 +82,10 @@ def test_every_segment_is_a_row_with_all_that_is_known(mixed: Library, photos: P
     assert red["size"] == status.st_size and red["modified"].value == status.st_mtime_ns
     egg = rows["egg.txt", "content"]
     assert egg["path"] == str(photos / "sub" / "egg.txt")
-    assert egg["text"] == TEXTS["sub/egg.txt"] and egg["chars"] == [0, len(egg["text"])]
+    assert egg["text"] == TEXTS["sub/egg.txt"] and (egg["begin_char"], egg["end_char"]) == (
+        0,
+        len(egg["text"]),
+    )
     heard, silent = rows["high.wav", "content"], rows["high.wav", "blank"]
     assert heard["start"] == 0 and silent["end"] == pytest.approx(11, abs=0.1)
     assert heard["duration"] == pytest.approx(11, abs=0.1)
