@@ -149,8 +149,8 @@ def test_everything_that_comes_with_a_row_is_kept(library: Library, space: Space
         row.pop("number")
     assert shot == {
         "path": "film.mp4", "id": "n0", "modality": "video", "role": "content", "page": None, "start": 1.5,
-        "end": 3.0, "text": "a shot", "begin_char": None, "end_char": None, "width": 640, "height": 480, "duration": 12.25,
-        "taken": "2024-05-03T17:20:00", "size": 1000,
+        "end": 3.0, "text": "a shot", "begin_char": None, "end_char": None, "width": 640, "height": 480,
+        "duration": 12.25, "taken": "2024-05-03T17:20:00", "size": 1000,
     }  # fmt: skip
     assert (page["page"], page["begin_char"], page["end_char"], page["role"]) == (7, 3, 9, "caption")
     hit = library.search("a page", k=1)[0]
