@@ -78,9 +78,9 @@ def document_text(path: Path) -> str:
         except RuntimeError as error:
             if "encrypted" in str(error):  # so zipfile says it
                 raise ReadError("the document is locked by a password") from error
-            raise ReadError(f"the document is damaged: {_told(error)}") from error
+            raise ReadError("the document is damaged") from error
         except Exception as error:  # BadZipFile, zlib.error, XMLSyntaxError, KeyError: what is stumbled over
-            raise ReadError(f"the document is damaged: {_told(error)}") from error
+            raise ReadError("the document is damaged") from error
 
 
 def xml_of(file: IO[bytes]) -> BytesIO:
@@ -133,11 +133,6 @@ def _followed(relations: bytes) -> bytes:
         if not known or relation.get("TargetMode") == "External":
             root.remove(relation)
     return bytes(etree.tostring(root))
-
-
-def _told(error: Exception) -> str:
-    lines = str(error).strip().splitlines()
-    return (lines[0] if lines else type(error).__name__)[:80]
 
 
 def _parts(archive: BytesIO) -> list[Any]:
