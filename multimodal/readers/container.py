@@ -45,12 +45,14 @@ def open_media(path: Path) -> Iterator[Any]:
     names, and any file name works.
     """
     import av
+    import av.stream
 
     with readable():
         file = open_file(path)
     with file:
         try:
-            options = {"max_pixels": str(MAX_PIXELS)}
+            # Before PyAV 18, options for streams that show only later, as in MPEG, crash the process.
+            options = {"max_pixels": str(MAX_PIXELS)} if hasattr(av.stream.Stream, "discard") else {}
             container = av.open(_Source(file), "r", options=options, metadata_errors="replace")
         except (av.FFmpegError, ValueError) as error:
             raise ReadError(_why_closed(file)) from error
