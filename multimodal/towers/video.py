@@ -131,8 +131,7 @@ SAME = 8
 of a standard deviation of 16 levels, coded at any rate, stays below 7; so does a thing of 24 pixels in a
 width of 640 that moves by a third of its width. Of 546 pairs of frames in the six sample videos, 9 are
 below, all with cosines above 0.995; from 8 to 12 these fall to 0.975. Of 160 captions .656 find their
-moment with near-duplicates left out and with all frames; in shots of 60 s cut into parts of 15, .588 against
-.606 where stills dissolve into each other, .725 against .631 where one still host comes between the scenes."""
+moment (`recipes.evaluate`) with near-duplicates left out and with all frames."""
 
 
 def voting(frames: Sequence[Image]) -> NDArray[np.int32]:
