@@ -9,7 +9,7 @@ as they come for raw files and drawings); PyAV's and OpenCV's loops over every f
 in turn after one to warm up; memory is the most that process ever held: its imports, and no model.
 
 Then large JPEGs, 12 and 24 megapixels: reading at a fraction of their size against decoding in full and
-resizing, and the cosine between the starter's vectors of the two.
+resizing, by CPU time (both run in one thread), and the cosine between the starter's vectors of the two.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ import sys
 import tempfile
 import time
 from collections.abc import Callable, Iterable, Sequence
-from functools import cache, partial
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -30,6 +30,7 @@ import numpy as np
 
 from benchmarks.machine import machine
 from benchmarks.photos import QUALITY, scene
+from benchmarks.plain import PLAIN, WAYS, fit, pillow
 from multimodal import load_space
 from multimodal.readers import EXTENSIONS, read
 from multimodal.types import Clip, Modality
@@ -42,12 +43,6 @@ OTHER_NAMES = (
     ".mpeg", ".aif", ".oga", ".mka", ".au", ".w64", ".htm", ".xhtml", ".docm", ".tsv", ".ndjson", ".ssa",
 )  # fmt: skip
 """Extensions of formats that are measured under another."""
-PLAIN: dict[Modality, tuple[str, ...]] = {
-    "image": ("Pillow", "OpenCV"),
-    "video": ("PyAV", "OpenCV"),
-    "audio": ("librosa",),
-    "text": ("read_text",),
-}
 
 
 def main() -> None:
@@ -140,7 +135,7 @@ def in_a_process(way: str, modality: Modality, paths: Sequence[Path], seconds: f
 def measure(way: str, modality: str, paths: Sequence[Path], seconds: float) -> dict[str, Any]:
     """Files per second and peak MB of this process, which does nothing else."""
     try:
-        once = ours(modality) if way == "ours" else _PLAIN_WAYS[modality, way](paths[0].suffix)
+        once = ours(modality) if way == "ours" else WAYS[modality, way](paths[0].suffix)
         once(paths[-1])
         began, done = time.perf_counter(), 0
         while done < len(paths) or time.perf_counter() - began < seconds:
@@ -163,18 +158,6 @@ def peak() -> float:
     return most / 1e6 if sys.platform == "darwin" else most / 1000
 
 
-# ----------------------------------------------------------------------------------------- the ways
-
-
-def fit() -> Callable[[Any], Any]:
-    """What the starter's picture tower does to a picture before its network."""
-    import multimodal.starter
-    from multimodal.towers.pixels import ResizeCrop
-
-    config = json.loads((Path(multimodal.starter.__file__).parent / "config.json").read_text())
-    return ResizeCrop.from_config(config["image"]["preprocess"])
-
-
 def ours(modality: str) -> Callable[[Path], object]:
     options, fitted = load_space().read_options, fit()
 
@@ -192,91 +175,6 @@ def ours(modality: str) -> Callable[[Path], object]:
         assert segments
 
     return once
-
-
-def pillow(extension: str) -> Callable[[Path], object]:
-    from io import BytesIO
-
-    from PIL import Image
-
-    if extension == ".heic":
-        import pillow_heif
-
-        pillow_heif.register_heif_opener()
-    elif extension == ".jxl":
-        import pillow_jxl  # noqa: F401 - registers itself
-    fitted = fit()
-
-    def opened(path: Path) -> Any:
-        if extension == ".dng":
-            import rawpy
-
-            with rawpy.imread(str(path)) as raw:
-                return Image.fromarray(raw.postprocess(use_camera_wb=True))
-        if extension == ".svg":
-            import resvg_py
-
-            return Image.open(BytesIO(bytes(resvg_py.svg_to_bytes(svg_path=str(path), width=1024))))
-        return Image.open(path)
-
-    return lambda path: fitted(opened(path).convert("RGB"))
-
-
-def opencv_picture(_: str) -> Callable[[Path], object]:
-    import cv2
-
-    def once(path: Path) -> None:
-        image = cv2.imread(str(path))
-        if image is None:
-            raise ValueError("imread gives nothing")
-        scale = 260 / min(image.shape[:2])
-        cv2.resize(image, None, fx=scale, fy=scale, interpolation=cv2.INTER_AREA)
-
-    return once
-
-
-def opencv_video(_: str) -> Callable[[Path], object]:
-    import cv2
-
-    def once(path: Path) -> None:
-        capture, frames = cv2.VideoCapture(str(path)), 0
-        while capture.read()[0]:
-            frames += 1
-        capture.release()
-        if not frames:
-            raise ValueError("no frame is read")
-
-    return once
-
-
-def pyav(_: str) -> Callable[[Path], object]:
-    import av
-
-    def once(path: Path) -> None:
-        with av.open(str(path)) as container:
-            for frame in container.decode(video=0):
-                frame.to_ndarray(format="rgb24")
-
-    return once
-
-
-def librosa_load(_: str) -> Callable[[Path], object]:
-    import librosa
-
-    return partial(librosa.load, sr=16_000)
-
-
-_PLAIN_WAYS: dict[tuple[str, str], Callable[[str], Callable[[Path], object]]] = {
-    ("image", "Pillow"): pillow,
-    ("image", "OpenCV"): opencv_picture,
-    ("video", "PyAV"): pyav,
-    ("video", "OpenCV"): opencv_video,
-    ("audio", "librosa"): librosa_load,
-    ("text", "read_text"): lambda _: lambda path: path.read_text(encoding="utf-8"),
-}
-
-
-# -------------------------------------------------------------------------------------- large JPEGs
 
 
 def large(folder: Path, count: int) -> None:
@@ -300,7 +198,7 @@ def large(folder: Path, count: int) -> None:
             f"{size[0] * size[1] / 1e6:.0f} megapixels, {len(paths)} JPEGs:"
             f" {statistics.median(ratios):.2f} times full decoding and resizing"
             f" ({min(ratios):.2f} to {max(ratios):.2f}),"
-            f" {statistics.median(rates):.1f} files/s; cosine of the vectors at least {min(cosines):.5f}",
+            f" {statistics.median(rates):.1f} files per CPU second; cosine of the vectors at least {min(cosines):.5f}",
             flush=True,
         )
 
@@ -321,9 +219,10 @@ def write_large(folder: Path, size: tuple[int, int], count: int) -> list[Path]:
 
 
 def timed(way: Callable[[Path], object], path: Path) -> float:
-    began = time.perf_counter()
+    """CPU seconds of this thread: what else the machine does leaves them nearly alone."""
+    began = time.thread_time()
     way(path)
-    return time.perf_counter() - began
+    return time.thread_time() - began
 
 
 if __name__ == "__main__":
