@@ -102,6 +102,47 @@ def _places(rows: Numbers, wanted: Numbers) -> Numbers:
     return found[rows[found] == wanted]
 
 
+@dataclass(frozen=True, eq=False)
+class Scope:
+    """What may be found, among the matrices searched: `positions` in each, None for all of its rows, and
+    tables of bits by the numbers of segments and files."""
+
+    positions: Mapping[Modality, Numbers | None]
+    segments: NDArray[np.bool_]
+    files: NDArray[np.bool_]
+
+    @classmethod
+    def of(cls, matrices: Mapping[Modality, Matrix], allowed: Allowed | None = None) -> Scope:
+        """The rows of `matrices` that are let through; 5 ms a million."""
+        positions = {name: allowed.positions(m) if allowed else None for name, m in matrices.items()}
+        chosen = [(matrix, positions[name]) for name, matrix in matrices.items()]
+        segments = [m.segments if places is None else m.segments[places] for m, places in chosen]
+        files = [m.files if places is None else m.files[places] for m, places in chosen]
+        return cls(positions, _table(segments), _table(files))
+
+    def has_segments(self, numbers: Numbers) -> NDArray[np.bool_]:
+        """Which of the segments (n,) may be found."""
+        return _looked_up(self.segments, numbers)
+
+    def has_files(self, numbers: Numbers) -> NDArray[np.bool_]:
+        """Which of the files (n,) have a segment that may be found."""
+        return _looked_up(self.files, numbers)
+
+
+def _table(parts: Sequence[Numbers]) -> NDArray[np.bool_]:
+    table = np.zeros(max((int(part.max(initial=-1)) for part in parts), default=-1) + 1, np.bool_)
+    for part in parts:
+        table[part] = True
+    return table
+
+
+def _looked_up(table: NDArray[np.bool_], numbers: Numbers) -> NDArray[np.bool_]:
+    found = np.zeros(len(numbers), np.bool_)
+    inside = numbers < len(table)
+    found[inside] = table[numbers[inside]]
+    return found
+
+
 @dataclass(frozen=True)
 class Filter:
     """Conditions that all must hold; those left out hold for everything. None leaves a range open.

@@ -35,6 +35,7 @@ UNSPACED = re.compile(
 )
 """Letters of scripts without spaces between words. Korean has them, but glues particles to its words."""
 
+_WORD = re.compile(r"[^\W_]+")
 _JOINTS = re.compile(
     r"(?<=[^\W\d_])(?=\d)|(?<=\d)(?=[^\W\d_])"  # IMG2034
     r"|(?<=[a-zß-öø-ÿ])(?=[A-ZÀ-ÖØ-Þ])|(?<=[A-Z])(?=[A-Z][a-z])"  # SunsetBeach, HTMLPage
@@ -66,7 +67,7 @@ _SCHEMA = (
     " tokenize = 'unicode61 remove_diacritics 2')",
     # contentless: the pairs of 220 ideographs are 1.5 kB, as much again as their index
     "CREATE VIRTUAL TABLE grams USING fts5 (text, content = '',"
-    """ tokenize = "unicode61 remove_diacritics 0 categories 'L* M* N* Co'")""",
+    """ tokenize = "unicode61 remove_diacritics 2 categories 'L* M* N* Co'")""",
     "CREATE VIRTUAL TABLE names USING fts5 (name, folder,"
     """ tokenize = "unicode61 remove_diacritics 2 categories 'L* M* N* Co'")""",
     # a folder's words stand for all of its files
@@ -139,11 +140,21 @@ def available() -> bool:
 
 @lru_cache(maxsize=16)  # SQLite asks twice for the same text: for the pairs, and whether there are any
 def grams(text: str | None) -> str:
-    """Pairs of neighbouring letters of a text's runs in unspaced scripts, each run's last letter at its end.
+    """Pairs of neighbouring letters of a text's runs in unspaced scripts, each run's last letter at its end,
+    and the other words that a run touches, which no space sets apart.
 
-    "東京都" gives "東京 京都 都": a phrase of pairs is a run of letters, the beginning of a pair is a letter.
+    "東京都のTV" gives "東京 京都 都の の TV": a phrase of pairs is a run of letters, and a letter is the
+    beginning of a pair.
     """
-    return " ".join(" ".join((*pairs(run), run[-1])) for run in runs(text)) if text else ""
+    if not text or text.isascii() or UNSPACED.search(text) is None:
+        return ""
+    plain = unicodedata.normalize("NFKC", text)
+    apart = UNSPACED.sub("\0", plain)
+    words = (
+        word for word in _WORD.finditer(apart) if "\0" in apart[max(0, word.start() - 1) : word.end() + 1]
+    )
+    chosen = [" ".join((*pairs(run), run[-1])) for run in runs(plain)]
+    return " ".join((*chosen, *(word[0] for word in words)))
 
 
 def runs(text: str) -> list[str]:
