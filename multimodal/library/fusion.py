@@ -13,7 +13,7 @@ before the picture that shows it. Therefore:
     of 1, then what words have found. Inside its kind a file whose name is the query goes first too.
 
 A word lifts and never removes: what has no words of the query keeps its place among its kind. Hits whose
-words are everywhere, or are less than half of what the query's words tell, do not lift.
+words are everywhere, or are less than two fifths of what the query's words tell, do not lift.
 """
 
 from __future__ import annotations
@@ -33,8 +33,9 @@ Key = TypeVar("Key", bound=Hashable)
 
 K = 60
 """The constant of Cormack et al.: how much the first places weigh more than those behind them."""
-HALF = 0.5
-"""Share of what the query's words tell that a hit must have to be lifted."""
+LEAST = 0.4
+"""Share of what the query's words tell that a hit must have to be lifted: one word of two does, one of three
+does not unless it is the rarest."""
 
 
 @dataclass(frozen=True)
@@ -48,7 +49,7 @@ class Placed(Generic[Key]):
 
 def lifts(hit: WordHit) -> bool:
     """Whether the words of a hit say enough of the query to count beside its meaning."""
-    return hit.tells and (hit.is_name or hit.share >= HALF)
+    return hit.tells and (hit.is_name or hit.share >= LEAST)
 
 
 def fuse(
