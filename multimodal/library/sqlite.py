@@ -65,9 +65,14 @@ class SqliteStore:
         self._db.close()
 
     def checkpoint(self) -> None:
-        """Fold the write-ahead log into the database, where no reader stands in the way."""
+        """Fold the write-ahead log into the database, as far as no reader stands in the way."""
         with suppress(sqlite3.Error):
-            self._db.execute("PRAGMA wal_checkpoint(TRUNCATE)")
+            patience = self._db.execute("PRAGMA busy_timeout").fetchone()[0]
+            self._db.execute("PRAGMA busy_timeout = 0")  # a long export would hold up each run by 10 s
+            try:
+                self._db.execute("PRAGMA wal_checkpoint(TRUNCATE)")
+            finally:
+                self._db.execute(f"PRAGMA busy_timeout = {patience}")
 
     @contextmanager
     def snapshot(self) -> Iterator[SqliteStore]:
