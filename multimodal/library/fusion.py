@@ -12,7 +12,7 @@ before the picture that shows it. Therefore:
 3.  Of those that would stand at one place, a file whose name is the query goes first, then the one with more
     of 1, then what words have found. Inside its kind a file whose name is the query goes first too.
 
-A word lifts and never removes: what has no words of the query keeps its place among its kind. Hits whose
+A word lifts and never removes: what has no words of the query keeps its order among its kind. Hits whose
 words are everywhere, or are less than two fifths of what the query's words tell, do not lift.
 """
 
