@@ -54,6 +54,8 @@ STOP = frozenset(
 )
 """Words that tell nothing, however few texts there are to learn it from (Lucene's list for English)."""
 
+ARTICLES = frozenset({"a", "an", "the"})
+
 
 @dataclass(frozen=True)
 class Atom:
@@ -132,13 +134,15 @@ def tokens(text: str) -> list[str]:
 
 def is_name(path: str | bytes, text: str) -> bool:
     """Whether a text is the name at the end of a path, with or without its extension and folders before it;
-    case, accents and the signs between words do not count."""
+    case, accents, the signs between words and an article before them do not count."""
     plain = path if isinstance(path, str) else path.decode("utf-8", "replace")
     folder, _, name = plain.rpartition("/")
     for cut in (str, split):
         query = tokens(cut(text))
+        query = query[1:] if len(query) > 1 and query[0] in ARTICLES else query
         for form in filter(None, (name, name.rpartition(".")[0])):
             own = tokens(cut(form))
+            own = own[1:] if len(own) > 1 and own[0] in ARTICLES else own
             if own and len(query) >= len(own) and [*tokens(cut(folder)), *own][-len(query) :] == query:
                 return True
     return False

@@ -357,7 +357,7 @@ def test_a_name_that_is_the_query_comes_first(shelf: Shelf):
     for text in ("IMG_2034", "img 2034", "IMG2034", "b/img_2034.jpg", "IMG_2034.JPG"):
         assert paths(shelf, text)[0] == "b/IMG_2034.JPG", text
         assert Words(shelf.store).match(text)[0].is_name
-    assert Words(shelf.store).match("sunset beach")[0].is_name
+    assert Words(shelf.store).match("a sunset beach")[0].is_name
     assert not Words(shelf.store).match("sunset")[0].is_name
     assert not Words(shelf.store).match("castle of sand")[0].is_name
 
