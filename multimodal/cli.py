@@ -15,7 +15,7 @@ from typing import Annotated, NoReturn
 import typer
 
 from multimodal import __version__
-from multimodal.commands import folders, searching, vectors
+from multimodal.commands import evaluating, exporting, folders, searching, vectors, watching
 from multimodal.errors import MultimodalError
 
 app = typer.Typer(
@@ -29,6 +29,10 @@ app.command()(folders.index)
 app.command(cls=searching.SearchCommand)(searching.search)
 app.command()(searching.duplicates)
 app.command()(vectors.embed)
+app.command()(exporting.export)
+app.command("import")(exporting.import_)
+app.command()(watching.watch)
+app.command()(evaluating.evaluate)
 app.command()(folders.doctor)
 app.command()(searching.info)
 

@@ -66,8 +66,8 @@ def shown_path(path: Path) -> str:
 def write_parquet(
     files: Sequence[Path], output: Path, space: Space, *, workers: int | None = None
 ) -> IndexReport:
-    """Embed files and write one row per segment: path, modality, role, page, start, end, text, and the
-    vector (float32, dim), null for what is blank.
+    """Embed files and write one row per segment: path, modality, role, page, start, end, text, vector
+    (float32, dim). What is blank has no row.
 
     The table's metadata names the space (`space`, `space_id`). The file appears whole or not at all.
     Files that cannot be read are in the report, not in the table.
@@ -92,12 +92,9 @@ def write_parquet(
     )
 
     def table(done: list[EncodedFile]) -> pa.Table:
-        rows = [(file.path, row) for file in done for row in file.rows]
-        blank = np.array([row.vector is None for _, row in rows], bool)
-        nothing = np.zeros(space.dim, np.float32)
-        vectors = [nothing if row.vector is None else row.vector for _, row in rows]
-        flat = np.concatenate(vectors) if rows else np.zeros(0, np.float32)
-        values = pa.array(flat, pa.float32())
+        rows = [(file.path, row) for file in done for row in file.rows if row.vector is not None]
+        vectors = [row.vector for _, row in rows if row.vector is not None]
+        flat = np.concatenate(vectors) if vectors else np.zeros(0, np.float32)
         return pa.table(
             {
                 "path": [shown_path(path) for path, _ in rows],
@@ -105,7 +102,7 @@ def write_parquet(
                     name: [getattr(row, name) for _, row in rows]
                     for name in ("modality", "role", "page", "start", "end", "text")
                 },
-                "vector": pa.FixedSizeListArray.from_arrays(values, space.dim, mask=pa.array(blank)),
+                "vector": pa.FixedSizeListArray.from_arrays(pa.array(flat, pa.float32()), space.dim),
             },
             schema=schema,
         )

@@ -16,13 +16,13 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from multimodal.errors import LibraryBusy, LibraryError, NoLibrary, QueryError, WrongSpace
+from multimodal.errors import LibraryBusy, NoLibrary, QueryError, WrongSpace
 from multimodal.library.asking import asked, rows_of
 from multimodal.library.duplicates import THRESHOLD, Duplicates, find_duplicates
 from multimodal.library.filters import Filter
 from multimodal.library.indexing import Progress, Run
 from multimodal.library.jobs import Recipe
-from multimodal.library.opening import DATABASE, make_folder
+from multimodal.library.opening import DATABASE, make_folder, speaking, unusable
 from multimodal.library.roots import FOLDER, Roots, existing, outermost
 from multimodal.library.searcher import Request, Searcher
 from multimodal.library.sqlite import SqliteStore
@@ -31,9 +31,13 @@ from multimodal.library.vectors import Outrun
 from multimodal.pipeline.wire import Limits
 from multimodal.query import Query
 from multimodal.space import Space, load_space
-from multimodal.types import MODALITIES, FileRecord, Hit, IndexReport, Item, LibraryStats, Modality
+from multimodal.types import MODALITIES, FileRecord, Hit, IndexReport, Item, LibraryStats, Modality, Role
 
 if TYPE_CHECKING:
+    import pandas as pd
+    import pyarrow as pa
+
+    from multimodal.library.imports import ImportReport
     from multimodal.pipeline import EncodedFile, Task
     from multimodal.pipeline import Progress as Working
 
@@ -148,7 +152,7 @@ class Library:
             targets = [roots.target(store, start) for start in starts]
             run = Run(store, targets, recipe, encode, progress, on_record)
             run.go()
-        with _speaking(self.path), suppress(Outrun):  # then another process has shown even more
+        with speaking(self.path), suppress(Outrun):  # then another process has shown even more
             self._searcher.matrices()
         return IndexReport(run.records, time.monotonic() - begun)
 
@@ -196,7 +200,7 @@ class Library:
         vector = asked(query, self.space, self._known_rows, self._centre)
         allowed = replace(filter or Filter(), where=where) if where is not None else filter or Filter()
         request = Request(k, wanted, allowed, not all_segments, not duplicates)
-        with _speaking(self.path), self._lock:
+        with speaking(self.path), self._lock:
             return self._searcher.search(vector, request, self.space.background)
 
     def duplicates(
@@ -215,15 +219,41 @@ class Library:
                 f"The threshold of duplicates is a cosine above 0, at most 1, not {threshold:g}."
             )
         wanted = _modalities(modality)
-        with _speaking(self.path), self._lock:
+        with speaking(self.path), self._lock:
             place = None if folder is None else existing(Path(folder))
             return list(
                 find_duplicates(self._reading(), self._searcher, self._roots, place, wanted, threshold)
             )
 
+    def to_arrow(self, modality: Modality | None = None, vectors: bool = True, **how: Any) -> pa.Table:
+        """The segments as a pyarrow table; see `library.tables.to_arrow`."""
+        from multimodal.library import tables
+
+        return tables.to_arrow(self, modality, vectors, **how)
+
+    def to_pandas(self, modality: Modality | None = None, vectors: bool = True, **how: Any) -> pd.DataFrame:
+        """The segments as a pandas frame; see `library.tables.to_pandas`."""
+        from multimodal.library import tables
+
+        return tables.to_pandas(self, modality, vectors, **how)
+
+    def embeddings(
+        self, modality: Modality | None = None, role: Role | None = None
+    ) -> tuple[NDArray[np.floating], pa.Table]:
+        """Vectors (n, dim) and the table of what they are, row by row; see `library.tables.embeddings`."""
+        from multimodal.library import tables
+
+        return tables.embeddings(self, modality, role)
+
+    def import_vectors(self, source: Any, **how: Any) -> ImportReport:
+        """Take in vectors made elsewhere; see `library.imports.import_vectors`."""
+        from multimodal.library import imports
+
+        return imports.import_vectors(self, source, **how)
+
     def stats(self) -> LibraryStats:
         """Counts of the library. Raises NoLibrary, LibraryError."""
-        with _speaking(self.path), self._lock:
+        with speaking(self.path), self._lock:
             store = self._reading()
             with store.snapshot():
                 settings = store.settings()
@@ -240,16 +270,16 @@ class Library:
 
     def _known_rows(self, path: Path) -> list[SegmentRow]:
         """What the library has of a file that has not changed: no model need run for it."""
-        with self._lock, _speaking(self.path), self._reading().snapshot() as store:
+        with self._lock, speaking(self.path), self._reading().snapshot() as store:
             return rows_of(path, store, self._roots, Recipe.of(self.space))
 
     def _centre(self, modality: Modality) -> NDArray[np.float32] | None:
-        with self._lock, _speaking(self.path):
+        with self._lock, speaking(self.path):
             return self._searcher.centre(modality)
 
     def _reading(self) -> SqliteStore:
         """The store for reading. Raises NoLibrary, LibraryError."""
-        with self._lock, _speaking(self.path):
+        with self._lock, speaking(self.path):
             if self._store is None:
                 self._store = SqliteStore.open(self.path)
             return self._store
@@ -260,7 +290,7 @@ class Library:
         from filelock import FileLock, Timeout
 
         writer = self.path / "writer.pid"
-        with _speaking(self.path), ExitStack() as stack:
+        with speaking(self.path), ExitStack() as stack:
             make_folder(self.path)
             try:
                 stack.enter_context(FileLock(self.path / "library.lock").acquire(timeout=LOCK_SECONDS))
@@ -280,7 +310,7 @@ class Library:
                 yield store
                 store.checkpoint()
             except sqlite3.Error as error:
-                raise _unusable(self.path, error) from error
+                raise unusable(self.path, error) from error
             finally:
                 with suppress(OSError):
                     writer.unlink()
@@ -308,17 +338,3 @@ def _pid(writer: Path) -> str:
         return f" (number {int(writer.read_text(encoding='ascii'))})"
     except (OSError, ValueError):
         return ""
-
-
-@contextmanager
-def _speaking(folder: Path) -> Iterator[None]:
-    """Turn what the disk or SQLite objects into one sentence. Raises LibraryError."""
-    try:
-        yield
-    except (sqlite3.Error, OSError) as error:
-        raise _unusable(folder, error) from error
-
-
-def _unusable(folder: Path, error: Exception) -> LibraryError:
-    reason = error.strerror if isinstance(error, OSError) and error.strerror else str(error)
-    return LibraryError(f"The library in {folder} cannot be used: {reason.lower()}.")

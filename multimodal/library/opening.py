@@ -76,8 +76,13 @@ def speaking(folder: Path) -> Iterator[None]:
     try:
         yield
     except (sqlite3.Error, OSError) as error:
-        reason = error.strerror if isinstance(error, OSError) and error.strerror else str(error)
-        raise LibraryError(f"The library in {folder} cannot be used: {reason.lower()}.") from error
+        raise unusable(folder, error) from error
+
+
+def unusable(folder: Path, error: Exception) -> LibraryError:
+    """What the disk or SQLite objects, in one sentence."""
+    reason = error.strerror if isinstance(error, OSError) and error.strerror else str(error)
+    return LibraryError(f"The library in {folder} cannot be used: {reason.lower()}.")
 
 
 def _connect(path: Path | str, uri: bool = False) -> sqlite3.Connection:
