@@ -78,7 +78,8 @@ def _segment(item: Hit | Path) -> Segment:
 
 
 def _segments(path: Path) -> Iterator[Segment]:
-    return readers.read(path, ReadOptions(min_side=THUMB))
+    segments = readers.read(path, ReadOptions(min_side=THUMB))
+    return (segment for segment in segments if segment.role != "blank")  # there is nothing to show of those
 
 
 def _reaches(segment: Segment, start: float) -> bool:
