@@ -187,7 +187,7 @@ def large(folder: Path, count: int) -> None:
         paths = write_large(folder, size, count // 2)
         ratios, cosines, rates = [], [], []
         for path in paths:
-            full, fraction = (min(timed(way, path) for _ in range(2)) for way in (plain, once))
+            full, fraction = (min(timed(way, path) for _ in range(4)) for way in (plain, once))
             ratios.append(full / fraction)
             rates.append(1 / fraction)
             whole = Image.open(path).convert("RGB")
@@ -198,7 +198,8 @@ def large(folder: Path, count: int) -> None:
             f"{size[0] * size[1] / 1e6:.0f} megapixels, {len(paths)} JPEGs:"
             f" {statistics.median(ratios):.2f} times full decoding and resizing"
             f" ({min(ratios):.2f} to {max(ratios):.2f}),"
-            f" {statistics.median(rates):.1f} files per CPU second; cosine of the vectors at least {min(cosines):.5f}",
+            f" {statistics.median(rates):.1f} files per CPU second;"
+            f" cosine of the vectors at least {min(cosines):.5f}",
             flush=True,
         )
 

@@ -19,19 +19,23 @@ MAX_PROFILE = 8 * 2**20
 SAME = 2
 """Levels. A profile that moves no colour of a grid by more than this is sRGB under whatever name."""
 
+ENOUGH = 1.9
+"""A picture may come with a shorter side of this many times `min_side`: whatever is resized from there is
+the same to a cosine of 0.9995. A little less than 2 lets 24 megapixels be decoded at an eighth for 260."""
+
 _AVERAGED = ("L", "RGB", "LA", "RGBA", "CMYK", "LAB", "YCbCr")
 """The modes whose values can be averaged as they stand."""
 
 
 def reduced(image: Image, min_side: int | None) -> Image:
-    """The picture averaged down by a whole factor, its shorter side at least twice `min_side`."""
+    """The picture averaged down by a whole factor, its shorter side at least ENOUGH times `min_side`."""
     factor = whole_factor(image.size, min_side)
     return image.reduce(factor) if factor > 1 else image
 
 
 def whole_factor(size: tuple[int, int], min_side: int | None) -> int:
-    """The whole factor a picture may shrink by: its shorter side stays at least twice `min_side`."""
-    return max(1, min(size) // (2 * min_side)) if min_side else 1
+    """The whole factor a picture may shrink by: its shorter side stays at least ENOUGH times `min_side`."""
+    return max(1, int(min(size) / (ENOUGH * min_side))) if min_side else 1
 
 
 def to_srgb(image: Image, min_side: int | None = None) -> Image:

@@ -49,7 +49,7 @@ class ImageReader:
 
     What is written about the picture inside it (XMP, IPTC, Exif, PNG chunks, the title of a drawing)
     follows as one text segment of role "caption". With `options.min_side` the picture may come smaller, its
-    shorter side at least twice that, by a whole factor: a JPEG or JPEG 2000 is then decoded at a fraction
+    shorter side at least 1.9 times that, by a whole factor: a JPEG or JPEG 2000 is then decoded at a fraction
     of its size, which is several times faster.
 
     Raises ReadError for a picture that is truncated, damaged, too large, or none at all; damaged pages are

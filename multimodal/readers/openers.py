@@ -16,7 +16,7 @@ from typing import Any, BinaryIO
 from multimodal.errors import ReadError, UnsupportedFile
 from multimodal.readers import psd
 from multimodal.readers.boxes import boxes
-from multimodal.readers.colour import whole_factor
+from multimodal.readers.colour import ENOUGH, whole_factor
 
 PLUGINS = {
     "jpeg": ("PIL.JpegImagePlugin", "JpegImageFile"),
@@ -56,7 +56,7 @@ DECODE_THREADS = min(4, os.cpu_count() or 1)
 def open_picture(kind: str, file: BinaryIO, min_side: int | None) -> Any:
     """A Pillow image of `kind`, which is not decoded before `load` unless its decoder knows no other way.
 
-    Where the codec can, it will decode at a fraction of the size, the shorter side at least twice
+    Where the codec can, it will decode at a fraction of the size, the shorter side at least ENOUGH times
     `min_side`. Of an icon this is its largest picture, of an animation or a file with pages its first.
     Raises ReadError for a picture that is too large; what the decoders raise on damage goes through.
     """
@@ -78,7 +78,7 @@ def open_picture(kind: str, file: BinaryIO, min_side: int | None) -> Any:
         factor = whole_factor(image.size, min_side)
         image.draft(None, (image.width // factor, image.height // factor))  # its scale is 1, 2, 4 or 8
     elif min_side and kind == "heic":
-        share = 2 * min_side / max(1, min(image.size))
+        share = ENOUGH * min_side / max(1, min(image.size))
         if share < 1:  # a thumbnail inside that is large enough
             image.draft(None, (ceil(image.width * share), ceil(image.height * share)))
     elif min_side and kind == "jp2":

@@ -10,7 +10,7 @@ from io import BytesIO
 from typing import TYPE_CHECKING, Any, BinaryIO
 
 from multimodal.errors import ReadError
-from multimodal.readers.colour import reduced, to_srgb
+from multimodal.readers.colour import ENOUGH, reduced, to_srgb
 from multimodal.readers.openers import MAX_PIXELS, MAX_SCALED_PIXELS, check_size, open_picture, read_whole
 from multimodal.readers.orientation import SIDEWAYS, orientation, turned
 
@@ -24,7 +24,7 @@ _TURNS = {3: 3, 5: 8, 6: 6}
 
 
 def develop(file: BinaryIO, min_side: int | None) -> Image:
-    """The picture of a raw file: RGB, upright, its shorter side at least twice `min_side` where it has that.
+    """The picture of a raw file: RGB, upright, its shorter side at least 1.9 times `min_side` if it has that.
 
     The embedded preview is taken if it is that large; without `min_side` only one of the sensor's own
     size. Otherwise the sensor's data are developed with the camera's white balance into sRGB, at half the
@@ -54,7 +54,7 @@ def _developed(raw: Any, min_side: int | None) -> Image:
     from PIL import Image as pil
 
     sizes = raw.sizes
-    half = min_side is not None and min(sizes.width, sizes.height) // 2 >= 2 * min_side
+    half = min_side is not None and min(sizes.width, sizes.height) // 2 >= ENOUGH * min_side
     check_size((sizes.raw_width, sizes.raw_height), MAX_SCALED_PIXELS if half else MAX_PIXELS)
     # LibRaw turns the picture upright itself. Its own default curve is that of television, not sRGB's.
     values = raw.postprocess(use_camera_wb=True, half_size=half, output_bps=8, gamma=(2.4, 12.92))
@@ -81,7 +81,7 @@ def _preview(raw: Any, min_side: int | None) -> Image | None:
 
 def _large_enough(size: tuple[int, int], sizes: Any, min_side: int | None) -> bool:
     if min_side is not None:
-        return min(size) >= 2 * min_side
+        return min(size) >= ENOUGH * min_side
     shorter, longer = sorted((sizes.width, sizes.height))
     return min(size) >= WHOLE * shorter and max(size) >= WHOLE * longer
 

@@ -175,8 +175,8 @@ def test_a_raw_file_is_developed_upright(orientation: int, size: tuple[int, int]
 
 def test_half_of_a_raw_file_is_developed_where_that_is_enough(tmp_path: Path) -> None:
     path = media.write_image(tmp_path / "x.dng", on_white(3, 640, 480))
-    assert one(path, min_side=120).size == (320, 240)
-    assert one(path, min_side=121).size == (640, 480)
+    assert one(path, min_side=126).size == (320, 240)
+    assert one(path, min_side=127).size == (640, 480)
     assert error(one(path, min_side=120), on_white(3, 640, 480).reduce(2)) < 6
 
 
@@ -192,8 +192,8 @@ def test_a_preview_large_enough_stands_for_a_raw_file(
     path = media.write_image(
         tmp_path / "x.dng", seen, orientation=orientation, preview=turned if upright else shown
     )
-    assert error(one(path, min_side=180), turned) < 4
-    developed = one(path, min_side=181)
+    assert error(one(path, min_side=189), turned) < 4
+    developed = one(path, min_side=190)
     assert developed.size == ((640, 480) if orientation in (1, 3) else (480, 640))
     assert error(developed.reduce(8), turned.resize(developed.reduce(8).size)) > 20
     assert one(path).size == developed.size  # a smaller preview is not the picture
