@@ -12,7 +12,19 @@ from typing import Any, NamedTuple
 
 from multimodal.errors import MultimodalError
 from multimodal.pipeline.process import Tail, launch, obituary
-from multimodal.pipeline.wire import Begun, Ended, Limits, Piece, Ready, Setup, Task, pack, receive, send
+from multimodal.pipeline.wire import (
+    Alive,
+    Begun,
+    Ended,
+    Limits,
+    Piece,
+    Ready,
+    Setup,
+    Task,
+    pack,
+    receive,
+    send,
+)
 
 BUFFER_BYTES = 32 << 20
 """Prepared segments that wait for the consumer, of all workers together: 200 pictures of 224 pixels."""
@@ -211,6 +223,8 @@ class _Worker:
                 message, size = self._receive(self._pool.limits.seconds_without_progress)
             except Exception:  # an end of file, or a frame that a dying process left unfinished
                 message, size = Ended("failed", self._bury()), 0
+            if isinstance(message, Alive):
+                continue
             self._pool._events.put(Event(number, message), size)
             if isinstance(message, Ended):
                 return

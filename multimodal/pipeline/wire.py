@@ -2,7 +2,8 @@
 
 A frame is a pickle (protocol 5) whose arrays travel behind it as raw bytes: they are written from and
 read into their own memory, never copied through the pickle. The parent sends Setup once, then one Task
-after the other; the worker answers Ready once, then for each task Begun, any number of Pieces, and Ended.
+after the other; the worker answers Ready once, then for each task Begun, any number of Pieces and of
+Alive, and Ended.
 """
 
 from __future__ import annotations
@@ -29,8 +30,9 @@ _SIZE = struct.Struct("<Q")
 class Limits:
     """What one file may take before it is given up as failed.
 
-    `seconds_without_progress`: a decoder that gives nothing for this long is ended. There is no limit
-    on the whole time: ten hours of sound may take as long as they need.
+    `seconds_without_progress`: a decoder that gives nothing for this long, and gets on with no further
+    part of a sound or video, is ended. There is no limit on the whole time: ten hours of sound may take
+    as long as they need.
     `worker_memory`: bytes of memory one decode worker may ask for (Linux; other systems have no limit
     of this kind per process, and there it does nothing). None: no limit.
     """
@@ -72,6 +74,10 @@ class Begun(NamedTuple):
     """From here on a death of the worker is this file's doing."""
 
 
+class Alive(NamedTuple):
+    """The file is being got on with, though there is no segment yet."""
+
+
 class Piece(NamedTuple):
     """One segment, prepared: the array a tower takes, or the passage of a text ("" for a blank one)."""
 
@@ -96,7 +102,7 @@ class Ended(NamedTuple):
     facts: Facts = Facts()
 
 
-Message: TypeAlias = "Setup | Task | Ready | Begun | Piece | Ended"
+Message: TypeAlias = "Setup | Task | Ready | Begun | Alive | Piece | Ended"
 
 
 def send(stream: IO[bytes], message: Message) -> None:

@@ -20,7 +20,8 @@ from typing import IO, Any, TypeAlias
 
 from multimodal import readers
 from multimodal.errors import ReadError, UnsupportedFile, UnwantedModality
-from multimodal.pipeline.wire import Begun, Ended, Outcome, Piece, Ready, Setup, Task, receive, send
+from multimodal.pipeline.wire import Alive, Begun, Ended, Outcome, Piece, Ready, Setup, Task, receive, send
+from multimodal.readers import base
 from multimodal.types import Modality, Segment
 
 
@@ -37,6 +38,7 @@ def main() -> None:
         send(out, Ready(f"{type(error).__name__}: {error}"))
         return
     _limit(setup)
+    base.listen(_Heart(out))
     threading.Thread(target=_listen, args=(inbox, tasks), daemon=True).start()
     send(out, Ready())
     while True:
@@ -177,6 +179,20 @@ def _reason(error: Exception) -> tuple[Outcome, str]:
     if isinstance(error, OSError) and error.strerror:
         return "failed", f"the file cannot be read: {error.strerror.lower()}"
     return "failed", f"the file cannot be decoded: {type(error).__name__}: {error}".rstrip(": ")
+
+
+class _Heart:
+    """Tells the parent that a reader is alive, four times a second at most."""
+
+    def __init__(self, out: IO[bytes]) -> None:
+        self._out = out
+        self._told = time.monotonic()
+
+    def __call__(self) -> None:
+        now = time.monotonic()
+        if now - self._told >= 0.25:
+            self._told = now
+            send(self._out, Alive())
 
 
 class _Clock:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import errno
 import os
 import stat
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import BinaryIO, Protocol
@@ -44,6 +44,23 @@ class Reader(Protocol):
         Raises ReadError with one short reason, without the path, when nothing can be read from it.
         """
         ...
+
+
+_listeners: list[Callable[[], object]] = []
+
+
+def alive() -> None:
+    """Called by a reader as it gets on with a file of which nothing comes for long, such as hours of black.
+
+    A reader that is led in circles must not call it for ever.
+    """
+    for listener in _listeners:
+        listener()
+
+
+def listen(listener: Callable[[], object]) -> None:
+    """Have `listener` called, in the thread that reads, whenever a reader says that it is `alive`."""
+    _listeners.append(listener)
 
 
 @contextmanager

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any, BinaryIO
 
 from multimodal.errors import ReadError
-from multimodal.readers.base import open_file, readable
+from multimodal.readers.base import alive, open_file, readable
 from multimodal.readers.sniff import HEAD_BYTES, sniff
 
 DECODE_THREADS = min(4, os.cpu_count() or 1)
@@ -32,6 +32,9 @@ LONGEST = 48 * 3600.0
 """Seconds. Leaps of more than PLAIN_GAP do not lead beyond this: two frames could ask for any number of
 segments else. Files may well be longer, where their frames are no further apart."""
 
+
+PART_BYTES, MOST_PARTS = 1 << 16, 1 << 14
+"""A file is got on with by parts of this many bytes or more. 64 kB hold a minute of black pictures."""
 
 DISCARD_ALL = 48
 """FFmpeg's AVDISCARD_ALL."""
@@ -161,10 +164,12 @@ def holds_pictures(path: Path) -> bool:
 def packets(container: Any, streams: Sequence[Any]) -> Iterator[Any]:
     """The packets of the streams in the order of the file, up to where it breaks off.
 
+    Says that it is `alive` whenever they come from a part of the file that none came from before.
     Raises ReadError where it is the disk that fails.
     """
     import av
 
+    part, parts = max(PART_BYTES, (container.size or 0) // MOST_PARTS), set[int]()
     found = container.demux(*streams)
     while True:
         try:
@@ -176,6 +181,9 @@ def packets(container: Any, streams: Sequence[Any]) -> Iterator[Any]:
                 raise
         if packet is None:
             return
+        if packet.size and packet.pos is not None and packet.pos // part not in parts:
+            parts.add(packet.pos // part)
+            alive()
         yield packet
 
 

@@ -13,7 +13,7 @@ import pytest
 
 from multimodal.pipeline import EncodedFile, Limits, encode_files
 from tests.fakes import fake_space
-from tests.hostile import corpus
+from tests.hostile import damage
 from tests.hostile.harness import Tree
 
 LIMITS = Limits(seconds_without_progress=30.0, worker_memory=1 << 30)
@@ -52,12 +52,12 @@ def outcomes(files: dict[str, EncodedFile]) -> dict[str, tuple[str, str | None, 
 
 
 def test_every_format_has_an_encoder_here() -> None:
-    assert len(corpus.FORMATS) >= 60
-    assert all(corpus.originals().values())
+    assert len(damage.FORMATS) >= 60
+    assert all(damage.originals().values())
 
 
 def test_every_damage_of_every_format(tmp_path: Path) -> None:
-    paths = list(corpus.mutated(tmp_path, 1))
+    paths = list(damage.mutated(tmp_path, 1))
     assert len(paths) >= 500
     files, tree, seconds = run(paths)
     table: dict[str, Counter[str]] = {}
@@ -78,11 +78,11 @@ def test_every_damage_of_every_format(tmp_path: Path) -> None:
 @pytest.mark.parametrize("seed", range(2, 12))
 def test_more_damage(tmp_path: Path, seed: int) -> None:
     """7,800 further files."""
-    check(*run(list(corpus.mutated(tmp_path, seed)))[:2])
+    check(*run(list(damage.mutated(tmp_path, seed)))[:2])
 
 
 def test_bombs(tmp_path: Path) -> None:
-    files, tree, seconds = run(list(corpus.bombs(tmp_path)))
+    files, tree, seconds = run(list(damage.bombs(tmp_path)))
     assert tree.peak < MOST
     assert seconds < 120
     assert all(file.rows or file.reason for file in files.values())
