@@ -198,7 +198,7 @@ def test_new_libraries_are_made_without_fts5(tmp_path: Path, monkeypatch: pytest
 
 
 def test_reading_needs_no_functions_of_ours(shelf: Shelf):
-    """Any SQLite with FTS5 can look inside, and take rows away."""
+    """Any SQLite with FTS5 can look inside."""
     texts(shelf, one="the sea", two="the hills")
     shelf.store.checkpoint()
     shelf.store.close()
