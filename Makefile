@@ -4,7 +4,7 @@
 PYTHON ?= python3
 BIN := .venv/bin
 
-.PHONY: demo test test-slow lint bench clean
+.PHONY: demo test test-slow lint bench fuzz clean
 
 # one search of the demo, as it would be typed in samples/
 define search
@@ -27,6 +27,14 @@ test: .venv/.ready-test lint
 
 test-slow: .venv/.ready-test
 	@$(BIN)/python -m pytest -m slow
+
+# damaged files against each reader, half of the readers beside the other half
+SECONDS ?= 60
+fuzz: .venv/.ready-test
+	@echo "== Damaged files, $(SECONDS) s for each reader"
+	@$(BIN)/python -m tests.hostile.fuzz image text html table --seconds $(SECONDS) & first=$$!; \
+		$(BIN)/python -m tests.hostile.fuzz video audio subtitle pdf docx --seconds $(SECONDS); \
+		second=$$?; wait $$first && exit $$second
 
 lint: .venv/.ready-test
 	@echo "== Style and types"

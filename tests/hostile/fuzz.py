@@ -51,7 +51,7 @@ def damaged(draw: st.DrawFn, suffixes: Sequence[str]) -> tuple[str, bytes]:
 
 def fuzz(name: str, seconds: float, seed: int, current: Path) -> int:
     """Read damaged files for so long; gives how many. Raises what a reader should not."""
-    suffixes = [suffix for suffix in TARGETS[name].extensions if suffix in damage.FORMATS]
+    suffixes = [suffix for suffix in TARGETS[name].extensions if damage.originals().get(suffix)]
     until, count = time.monotonic() + seconds, 0
 
     @given(damaged(suffixes))
@@ -94,10 +94,8 @@ def child(name: str, seconds: float, seed: int, folder: Path) -> None:
 
 
 def main() -> int:
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
-    parser.add_argument("readers", nargs="*", choices=[*TARGETS, []], help="by default all")
+    parser = argparse.ArgumentParser(description="Damaged files, read until the time is over.")
+    parser.add_argument("readers", nargs="*", metavar="READER", help="by default all")
     parser.add_argument("--seconds", type=float, default=60.0, help="for each reader")
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--keep", type=Path, default=Path("build/fuzz"), help="where findings go")
@@ -106,6 +104,8 @@ def main() -> int:
     if args.child is not None:
         child(args.readers[0], args.seconds, args.seed, args.child)
         return 0
+    if unknown := set(args.readers) - TARGETS.keys():
+        parser.error(f"no reader {', '.join(unknown)}: there are {', '.join(TARGETS)}")
     findings = 0
     for name in args.readers or TARGETS:
         findings += not _in_peace(name, args.seconds, args.seed, args.keep)
