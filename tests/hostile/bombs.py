@@ -1,6 +1,6 @@
 """Small files that ask for very much: of memory, of time, of depth. The reader's part is to say no in time.
 
-`BOMBS` maps a file's name to what writes it. Those in `SLOW` take more than a second to write or to refuse.
+`write_bomb(folder, name)` writes one of NAMES. Those in `SLOW` take seconds to write or to refuse.
 """
 
 from __future__ import annotations
@@ -150,12 +150,14 @@ def nested(opening: bytes, closing: bytes, depth: int, head: bytes = b"", tail: 
 
 
 MAXIMUM = b"\xff\xff\xff\xff"
-DRAWING = b'<svg xmlns="http://www.w3.org/2000/svg" xmlns:xlink="http://www.w3.org/1999/xlink" width="9" height="9">'
+DRAWING = (
+    b'<svg xmlns="http://www.w3.org/2000/svg" xmlns:xlink="http://www.w3.org/1999/xlink"'
+    b' width="9" height="9">'
+)
 USES = b"".join(
     b'<g id="g%d">%s</g>' % (n, b'<use xlink:href="#g%d"/>' % (n - 1) * 10 if n else b"<path d='M0 0h1'/>")
     for n in range(12)
 )
-ASS = media_texts._ASS_HEAD if hasattr(media_texts, "_ASS_HEAD") else b""
 CUE = b"%d\n00:00:%02d,000 --> 00:00:%02d,500\nwords\n\n"
 
 BYTES: dict[str, Callable[[], bytes]] = {
@@ -320,9 +322,20 @@ def scans() -> bytes:
 
 
 SLOW = frozenset(
-    ("dense.png", "ztxt.png", "itxt.png", "iccp.png", "pressed.pdf", "layers.pdf", "lines.docx", "letters.docx",
-     "scans.jpg", "word.txt", "marks.txt")
-)  # fmt: skip
+    (
+        *("dense.png", "ztxt.png", "itxt.png", "iccp.png", "scans.jpg", "sparse.jpg", "paths.svg"),
+        *("pressed.pdf", "layers.pdf", "repeated.pdf", "sparse.pdf", "lines.docx", "letters.docx"),
+        *("word.txt", "marks.txt", "lines.txt", "frames.mp3", "sparse.mp3", "sparse.wav"),
+    )
+)
+LIMITED = {
+    "scans.jpg": "the decoder gave nothing for",
+    "sparse.jpg": "the decoder gave nothing for",
+    "pressed.pdf": "the decoder crashed (signal 6)",
+    "layers.pdf": "the decoder crashed (signal 6)",
+}
+"""What no reader can tell from a sound file beforehand, so that the limits of time and memory end it (PDFium
+aborts where it gets no more memory), and the reason that is then given."""
 
 
 def write_bomb(folder: Path, name: str) -> Path:
