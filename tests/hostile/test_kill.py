@@ -89,7 +89,10 @@ def test_killed_at_random_moments_a_library_loses_and_doubles_nothing(tmp_path: 
     assert len(set(kept)) > kills // 2 and max(kept) < len(files)  # most kills came at another point
     with Library(home, fake_space()) as one, Library(calm / ".multimodal", fake_space()) as other:
         for query in ("word7 and more", "written later 49", "red", "high"):
-            found = [[hit.path.name for hit in library.search(query, k=1000)] for library in (one, other)]
+            found = [
+                [hit.path.name for hit in library.search(query, k=1000, duplicates=True)]
+                for library in (one, other)
+            ]
             assert found[0] == found[1] and len(found[0]) > 300
 
 
