@@ -143,7 +143,11 @@ def test_confidence_rises_with_levels_and_modalities_add_up() -> None:
     chances = calibration.confidence(levels)
     assert (np.diff(chances) > 0).all() and 0 < chances[0] < 0.01 and 0.99 < chances[-1] < 1
     assert calibration.presence([1.0]) == pytest.approx(float(calibration.confidence(1.0)))
-    assert calibration.presence([1.0, 1.0]) > calibration.presence([1.0, -4.0]) > calibration.presence([0.9])
+    assert (
+        calibration.presence([1.0, 1.0])
+        > calibration.presence([1.0, -4.0])
+        > calibration.presence([-4.0, -4.0])
+    )
     assert calibration.presence([]) == 0.0
     assert calibration.presence([400.0, -400.0]) == 1.0
 
