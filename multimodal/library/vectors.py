@@ -49,6 +49,8 @@ class Matrix:
     """(n,) segment numbers."""
     files: NDArray[np.int64]
     """(n,) file numbers."""
+    name: str = ""
+    """Of the files that hold it, which is another once they are made anew; empty for rows in memory."""
 
     def __len__(self) -> int:
         return len(self.segments)
@@ -155,7 +157,7 @@ def _map(stem: Path, rows: int, dim: int) -> Matrix:
     vectors = np.memmap(stem.with_suffix(".f16"), np.dtype("<f2"), "r", shape=(rows, dim))
     numbers = np.memmap(stem.with_suffix(".i64"), np.dtype("<i8"), "r", shape=(rows, 2))
     # plain views of the mapping: taking rows of a memmap itself costs several times as much
-    return Matrix(np.asarray(vectors), np.array(numbers[:, 0]), np.array(numbers[:, 1]))
+    return Matrix(np.asarray(vectors), np.array(numbers[:, 0]), np.array(numbers[:, 1]), stem.name)
 
 
 def _append(store: Store, modality: Modality, folder: Path, part: Mapping[str, Any]) -> dict[str, Any]:
