@@ -8,10 +8,14 @@ from __future__ import annotations
 
 import json
 import shutil
+from collections.abc import Mapping
 from dataclasses import replace
 from functools import cached_property
 from pathlib import Path
 from typing import Any, Protocol
+
+import numpy as np
+from numpy.typing import NDArray
 
 from multimodal.encoder import Encoder
 from multimodal.errors import SpaceError, UnknownSpace
@@ -21,6 +25,7 @@ from multimodal.types import MODALITIES, Modality, ReadOptions
 EMBEDDED = Path(__file__).parent / "starter"
 CONFIG = "config.json"
 POOLER = "pooler.safetensors"
+BANK = "bank.safetensors"
 
 
 class Source(Protocol):
@@ -36,6 +41,8 @@ class Source(Protocol):
     def read_options(self) -> ReadOptions: ...
     @property
     def background(self) -> dict[str, dict[str, tuple[float, float]]]: ...
+    @property
+    def bank(self) -> Mapping[str, NDArray[np.floating]] | None: ...
     def build(self, modality: Modality) -> Encoder: ...
     def save(self, folder: Path) -> None: ...
 
@@ -47,6 +54,11 @@ def source(name: str) -> Source:
     folder = Path(name).expanduser()
     if folder.is_dir():
         return _saved(folder.resolve())
+    base, _, dim = name.rpartition("#")
+    if base and dim.isdecimal():
+        from multimodal.small import truncated
+
+        return truncated(source(base), int(dim))
     if "/" in name or ":" in name:
         return OpenClipSource(name)
     raise UnknownSpace(
@@ -56,6 +68,17 @@ def source(name: str) -> Source:
 
 
 def _saved(folder: Path) -> Source:
+    """The source of a folder: what its kind says, then what wraps it, section by section."""
+    found = _kept(folder)
+    about = read_config(folder) if (folder / CONFIG).is_file() else {}
+    if "truncate" in about:  # last: it shortens the rows of every modality
+        from multimodal import small
+
+        found = small.saved(folder, found, about["truncate"])
+    return found
+
+
+def _kept(folder: Path) -> Source:
     if not (folder / CONFIG).is_file():
         if (folder / "open_clip_config.json").is_file():
             return OpenClipSource(f"local-dir:{folder}", name=str(folder))
@@ -83,6 +106,11 @@ class StarterSource:
         return float(self._config.get("logit_scale", 20.0))
 
     @property
+    def matryoshka(self) -> bool:
+        """Whether the first dimensions are a space by themselves."""
+        return bool(self._config.get("matryoshka", False))
+
+    @property
     def read_options(self) -> ReadOptions:
         options = ReadOptions()
         if "image" in self._config:
@@ -96,6 +124,18 @@ class StarterSource:
     def background(self) -> dict[str, dict[str, tuple[float, float]]]:
         table = self._config.get("background", {})
         return {query: {row: (mu, sd) for row, (mu, sd) in rows.items()} for query, rows in table.items()}
+
+    @property
+    def bank(self) -> Mapping[str, NDArray[np.floating]] | None:
+        if not (self._folder / BANK).is_file():
+            return None
+        from safetensors import SafetensorError
+        from safetensors.numpy import load_file
+
+        try:
+            return load_file(str(self._folder / BANK))
+        except (SafetensorError, OSError) as error:
+            raise SpaceError(f"{self._folder / BANK} cannot be read: {error}") from error
 
     def build(self, modality: Modality) -> Encoder:
         try:
@@ -139,7 +179,7 @@ class StarterSource:
     def save(self, folder: Path) -> None:
         parts = [part for part in self._config.values() if isinstance(part, dict) and "weights" in part]
         names = [part[key] for part in parts for key in ("weights", "graph", "tokenizer") if key in part]
-        for name in [CONFIG, *names, POOLER, "MODEL_CARD.md"]:
+        for name in [CONFIG, *names, POOLER, BANK, "MODEL_CARD.md"]:
             if (self._folder / name).is_file():
                 shutil.copy2(self._folder / name, folder / name)
 
@@ -148,6 +188,7 @@ class OpenClipSource:
     """Text and image towers of an open_clip model, video through the latter; it has no audio tower."""
 
     modalities: tuple[Modality, ...] = ("text", "image", "video")
+    bank: Mapping[str, NDArray[np.floating]] | None = None
 
     def __init__(self, model: str, name: str | None = None, pooler: Path | None = None) -> None:
         from multimodal.towers import clip

@@ -15,7 +15,6 @@ from multimodal.errors import NoEncoder, QueryError, ReadError, SpaceError
 from multimodal.query import Query
 from multimodal.sources import Source, source
 from multimodal.towers.base import unit
-from multimodal.towers.video import VideoTower
 from multimodal.types import Audio, Clip, Content, Item, Match, Modality, Segment, Vectors
 
 
@@ -65,6 +64,12 @@ class Space(Mapping[Modality, Encoder]):
     def background(self, query: Modality, row: Modality) -> tuple[float, float] | None:
         """Mean and standard deviation of the cosine between unrelated items, where the space knows them."""
         return self._source.background.get(query, {}).get(row)
+
+    @property
+    def bank(self) -> Mapping[str, NDArray[np.floating]] | None:
+        """Vectors of generic queries by modality, and mean rows as "centre.text"..., that searches are
+        judged by (`multimodal.library.bank`); None where a space ships none."""
+        return self._source.bank
 
     def read(self, path: str | Path) -> Iterator[Segment]:
         """The segments of a file, cut the way this space embeds them. Raises ReadError."""
@@ -143,10 +148,28 @@ class Space(Mapping[Modality, Encoder]):
 
     def frame_weights(self, clip: Clip) -> NDArray[np.float32]:
         """Temporal attention of a clip: how much each frame counts, (t,), sums to 1."""
-        tower = self["video"].tower
-        if not isinstance(tower, VideoTower):
+        weights = getattr(self["video"].tower, "frame_weights", None)
+        if weights is None:
             raise SpaceError(f"The video encoder of {self.name!r} keeps no frame weights.")
-        return tower.frame_weights(clip)
+        return weights(clip)
+
+    def truncate(
+        self,
+        dim: int,
+        rows: Mapping[Modality, NDArray[np.floating]] | None = None,
+        matryoshka: bool | None = None,
+    ) -> Space:
+        """This space with rows of `dim` dimensions: another space, with an id of its own; all modalities.
+
+        The first dimensions where the model was trained for it (its configuration says so, or
+        `matryoshka`); else the main directions of generic rows (`multimodal.small`), which the starter
+        ships. Another space needs samples: `rows` are some hundreds of its unit rows (n, dim) of each
+        modality but text. Save the result; that of the starter is `load_space("starter#192")` as well.
+        Raises SpaceError.
+        """
+        from multimodal.small import truncated
+
+        return Space(truncated(self._source, dim, rows, matryoshka))
 
     def save(self, folder: str | Path) -> Path:
         """Write the space to a new or empty folder that `load_space` reads. Raises SpaceError."""

@@ -17,6 +17,7 @@ LAYERS = [
     {"types", "errors"},
     {"readers", "towers"},
     {"encoder", "measures", "pairs", "query"},
+    {"small"},
     {"sources"},
     {"space"},
     {"pipeline"},
