@@ -38,6 +38,8 @@ class Source(Protocol):
     @property
     def logit_scale(self) -> float: ...
     @property
+    def logit_bias(self) -> float | None: ...
+    @property
     def read_options(self) -> ReadOptions: ...
     @property
     def background(self) -> dict[str, dict[str, tuple[float, float]]]: ...
@@ -47,7 +49,7 @@ class Source(Protocol):
     def save(self, folder: Path) -> None: ...
 
 
-def source(name: str) -> Source:
+def source(name: str, download: bool = False) -> Source:
     """The source that `load_space(name)` loads. Raises UnknownSpace, SpaceError."""
     if name == "starter":
         return StarterSource(EMBEDDED, name)
@@ -59,8 +61,8 @@ def source(name: str) -> Source:
         from multimodal.small import truncated
 
         return truncated(source(base), int(dim))
-    if "/" in name or ":" in name:
-        return OpenClipSource(name)
+    if any(mark in name for mark in "/:@"):
+        return OpenClipSource(name, download=download)
     raise UnknownSpace(
         f"There is no space {name!r}: give 'starter', an open_clip MODEL/TAG such as"
         " 'ViT-B-32/laion2b_s34b_b79k', or the folder of a saved space."
@@ -68,24 +70,12 @@ def source(name: str) -> Source:
 
 
 def _saved(folder: Path) -> Source:
-    """The source of a folder: what its kind says, then what wraps it, section by section."""
-    found = _kept(folder)
-    about = read_config(folder) if (folder / CONFIG).is_file() else {}
-    if "truncate" in about:  # last: it shortens the rows of every modality
-        from multimodal import small
-
-        found = small.saved(folder, found, about["truncate"])
-    return found
-
-
-def _kept(folder: Path) -> Source:
-    if not (folder / CONFIG).is_file():
-        if (folder / "open_clip_config.json").is_file():
-            return OpenClipSource(f"local-dir:{folder}", name=str(folder))
-        raise SpaceError(f"{folder} holds no space: {CONFIG} is missing.")
-    kind = read_config(folder).get("kind", "starter")
-    if kind == "open_clip":
+    config = read_config(folder) if (folder / CONFIG).is_file() else {}
+    # a repository of open_clip's may hold a config.json for other programs
+    if (folder / "open_clip_config.json").is_file() and config.get("kind", "open_clip") == "open_clip":
         return OpenClipSource(f"local-dir:{folder}", name=str(folder), pooler=folder / POOLER)
+    if not config:
+        raise SpaceError(f"{folder} holds no space: {CONFIG} is missing.")
     return StarterSource(folder, str(folder))
 
 
@@ -104,6 +94,11 @@ class StarterSource:
     @property
     def logit_scale(self) -> float:
         return float(self._config.get("logit_scale", 20.0))
+
+    @property
+    def logit_bias(self) -> float | None:
+        bias = self._config.get("logit_bias")
+        return None if bias is None else float(bias)
 
     @property
     def matryoshka(self) -> bool:
@@ -190,16 +185,23 @@ class OpenClipSource:
     modalities: tuple[Modality, ...] = ("text", "image", "video")
     bank: Mapping[str, NDArray[np.floating]] | None = None
 
-    def __init__(self, model: str, name: str | None = None, pooler: Path | None = None) -> None:
-        from multimodal.towers import clip
+    def __init__(
+        self, model: str, name: str | None = None, pooler: Path | None = None, download: bool = False
+    ) -> None:
+        from multimodal.towers import clip, parts
 
+        model = parts.absolute(model)
         self.name = name or model
-        self._loaded = clip.load(model)
+        self._loaded = clip.load(model, download)
         self._pooler = pooler
 
     @property
     def logit_scale(self) -> float:
         return self._loaded.logit_scale
+
+    @property
+    def logit_bias(self) -> float | None:
+        return self._loaded.logit_bias
 
     @property
     def read_options(self) -> ReadOptions:
@@ -235,6 +237,8 @@ class OpenClipSource:
         from multimodal.towers import clip
 
         clip.save(self._loaded, folder)
+        if self._pooler is not None and self._pooler.is_file():
+            shutil.copy2(self._pooler, folder / POOLER)
         config = {"kind": "open_clip", "made_from": self._loaded.name}
         (folder / CONFIG).write_text(json.dumps(config, indent=2), encoding="utf-8")
 

@@ -29,6 +29,7 @@ class Space(Mapping[Modality, Encoder]):
         self._source = parts
         self.name = parts.name
         self.logit_scale = parts.logit_scale
+        self.logit_bias: float | None = getattr(parts, "logit_bias", None)
         self.read_options = replace(parts.read_options, modalities=tuple(parts.modalities))
 
     def __getitem__(self, modality: Modality) -> Encoder:
@@ -130,14 +131,18 @@ class Space(Mapping[Modality, Encoder]):
         """Captions ranked for one image, video, sound or text, best first.
 
         Probabilities are the softmax of cosines times the space's logit scale and sum to 1 over the
-        captions given; the margin is the cosine above the next best caption (for the last: 0).
-        Raises QueryError without captions.
+        captions given. A space with a `logit_bias` (SigLIP; Zhai et al. 2023) judges each caption by itself:
+        the sigmoid of scale times cosine plus bias. The margin is the cosine above the next best caption (for
+        the last: 0). Raises QueryError without captions.
         """
         if isinstance(captions, str) or not len(captions):
             raise QueryError("match takes a list of at least one caption.")
         cosines = self.similarity(media, list(captions))[0].astype(np.float64)
-        raised = np.exp(self.logit_scale * (cosines - cosines.max()))
-        probabilities = raised / raised.sum()
+        if self.logit_bias is None:
+            raised = np.exp(self.logit_scale * (cosines - cosines.max()))
+            probabilities = raised / raised.sum()
+        else:
+            probabilities = 1 / (1 + np.exp(-(self.logit_scale * cosines + self.logit_bias)))
         order = np.argsort(-cosines, kind="stable")
         runner_up = np.append(cosines[order][1:], cosines[order][-1])
         margins = cosines[order] - runner_up
@@ -181,12 +186,15 @@ class Space(Mapping[Modality, Encoder]):
         return target
 
 
-def load_space(name: str | Path = "starter") -> Space:
-    """The embedded starter, an open_clip model (`MODEL/TAG`) or the folder of a saved space.
+def load_space(name: str | Path = "starter", download: bool = False) -> Space:
+    """The embedded starter, an open_clip model, or the folder of a saved space.
+
+    open_clip models go by `MODEL/TAG`, `hf-hub:OWNER/REPO`, `local-dir:FOLDER`, or `MODEL@FILE` for weights
+    of one's own. Nothing is downloaded unless `download` says so; `multimodal spaces fetch` does the same.
 
     Raises UnknownSpace with near matches, SpaceError where weights are missing or damaged.
     """
-    return Space(source(str(name)))
+    return Space(source(str(name), download))
 
 
 def modality_of(item: object) -> tuple[Modality, Content]:

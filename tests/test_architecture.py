@@ -15,6 +15,7 @@ import multimodal
 ROOT = Path(multimodal.__file__).parent
 LAYERS = [
     {"types", "errors"},
+    {"hub"},
     {"readers", "towers"},
     {"encoder", "measures", "pairs", "query"},
     {"small"},

@@ -7,8 +7,11 @@ kind is loaded, never before.
 
 from __future__ import annotations
 
+import hashlib
+import json
 from collections.abc import Sequence
 from dataclasses import dataclass
+from dataclasses import fields as dataclass_fields
 from functools import cached_property
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -16,24 +19,35 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from multimodal.errors import SpaceError, UnknownSpace
+from multimodal import hub
+from multimodal.errors import SpaceError
+from multimodal.towers import parts
 from multimodal.towers.base import identity, tensors_hash
+from multimodal.towers.parts import Parts
 from multimodal.towers.pixels import ResizeCrop
 from multimodal.towers.windows import BLOCK, pooled, spans
 from multimodal.types import Content
 
-SCHEMES = ("hf-hub:", "local-dir:")
+PROBES = ("", "a photo of a Dog", "Über  &amp; 東京 1,234!", "the quick brown fox jumps over it; and again")
+"""Texts whose tokens tell tokenizers apart: case, spaces, entities, scripts, digits, punctuation."""
+_NOT_THE_TEXT_TOWER = ("visual.", "text_decoder.", "logit_")
 
 
 @dataclass(frozen=True)
 class Loaded:
-    """An open_clip model in evaluation mode with what belongs to its weights."""
+    """An open_clip model in evaluation mode with what belongs to its weights.
+
+    `text_id` and `image_id` name the weights and the architecture of the two towers; a model of which one
+    tower was trained further keeps the other's.
+    """
 
     name: str
     model: Any
     tokenizer: Any
     pixels: ResizeCrop
-    weights_hash: str
+    parts: Parts
+    text_id: str
+    image_id: str
 
     @cached_property
     def dim(self) -> int:
@@ -45,6 +59,12 @@ class Loaded:
     @property
     def logit_scale(self) -> float:
         return float(self.model.logit_scale.detach().exp())
+
+    @property
+    def logit_bias(self) -> float | None:
+        """What is added to the scaled cosine before the sigmoid, for models trained with one (SigLIP)."""
+        bias = getattr(self.model, "logit_bias", None)
+        return None if bias is None else float(bias.detach())
 
 
 class _Frame(NamedTuple):
@@ -69,6 +89,12 @@ class BpeTokens:
     @property
     def context_length(self) -> int:
         return int(self._tokenizer.context_length)
+
+    @property
+    def id(self) -> str:
+        """Changes with the tokens: a hash of those of some texts, at the tokenizer's length."""
+        tokens = np.stack([self._ids(text, self.context_length) for text in PROBES])
+        return hashlib.blake2b(tokens.astype("<i8").tobytes(), digest_size=8).hexdigest()
 
     def __call__(self, content: Content) -> NDArray[np.int64]:
         if not isinstance(content, str):
@@ -125,7 +151,7 @@ class ClipTextTower:
         self._model = loaded.model
         self.preprocess = BpeTokens(loaded.tokenizer)
         self.feature_dim = loaded.dim
-        self.tower_id = "clip-text-" + identity(loaded.weights_hash, type(loaded.tokenizer).__name__)
+        self.tower_id = "clip-text-" + identity(loaded.text_id, self.preprocess.id)
 
     def forward(self, batch: Sequence[NDArray[np.int64]]) -> NDArray[np.float32]:
         import torch
@@ -149,7 +175,7 @@ class ClipImageTower:
         self._model = loaded.model
         self.preprocess = loaded.pixels
         self.feature_dim = loaded.dim
-        self.tower_id = "clip-image-" + identity(loaded.weights_hash, loaded.pixels.config())
+        self.tower_id = "clip-image-" + identity(loaded.image_id, loaded.pixels.config())
 
     def forward(self, batch: Sequence[NDArray[np.uint8]]) -> NDArray[np.float32]:
         import torch
@@ -161,84 +187,92 @@ class ClipImageTower:
             return _floats(self._model.encode_image((pixels - mean) / std))
 
 
-def load(name: str) -> Loaded:
-    """Load `MODEL/TAG`, `hf-hub:OWNER/REPO` or `local-dir:FOLDER` through open_clip's own factory.
+def load(name: str, download: bool = False) -> Loaded:
+    """Load a model that `multimodal.towers.parts` finds, through open_clip's own factory.
 
-    Raises UnknownSpace with near matches for a name open_clip does not list, SpaceError where the
-    weights cannot be had (no network, damaged file).
+    Raises UnknownSpace with near matches for a name open_clip does not list, SpaceError where the weights
+    are not on this machine (and `download` is not set), cannot be fetched or are damaged.
+    """
+    found = parts.find(name, download, show=download)
+    try:
+        with hub.offline():
+            model = _created(found)
+            tokenizer = parts.tokenizer(found)
+    except Exception as error:  # file and configuration errors of several libraries
+        raise SpaceError(f"The space {name!r} cannot be loaded ({_first_line(error)}).") from error
+    model.eval()
+    state = {key: value.numpy() for key, value in model.state_dict().items()}
+    image = {key: value for key, value in state.items() if key.startswith("visual.")}
+    text = {key: value for key, value in state.items() if not key.startswith(_NOT_THE_TEXT_TOWER)}
+    pixels = ResizeCrop.from_config(model.visual.preprocess_cfg)
+    return Loaded(
+        name,
+        model,
+        tokenizer,
+        pixels,
+        found,
+        identity(tensors_hash(text), architecture(found.config, "text_cfg")),
+        identity(tensors_hash(image), architecture(found.config, "vision_cfg")),
+    )
+
+
+def _created(found: Parts) -> Any:
+    import open_clip
+
+    given: dict[str, Any] = {}
+    if found.text_model is not None:
+        place = {"hf_model_name": str(found.text_model), "hf_model_pretrained": False}
+        given["text_cfg"] = {**found.config["text_cfg"], **place}
+    if found.model is None:
+        folder = found.folder
+        return open_clip.create_model(f"local-dir:{folder}", require_pretrained=True, **given)
+    return open_clip.create_model(
+        found.model,
+        pretrained=str(found.weights),
+        force_quick_gelu=bool(found.config.get("quick_gelu")),
+        force_preprocess_cfg={**found.preprocess, "size": None},  # the model's own
+        require_pretrained=True,
+        **given,
+    )
+
+
+def architecture(config: dict[str, Any], tower: str) -> dict[str, Any]:
+    """What of open_clip's configuration decides a tower's features beside its weights, defaults filled in.
+
+    Names and places of files do not, nor whether towers are kept in one class or two.
     """
     import open_clip
 
-    model_name, tag = _split(name)
-    try:
-        model, _, _ = open_clip.create_model_and_transforms(model_name, pretrained=tag)
-        tokenizer = open_clip.get_tokenizer(model_name)
-    except Exception as error:  # hub, file and configuration errors of several libraries
-        raise SpaceError(
-            f"The weights of {name!r} cannot be loaded ({_first_line(error)}); without a network, save the"
-            " space to a folder on another machine and give that folder's path instead."
-        ) from error
-    model.eval()
-    state = {key: value.numpy() for key, value in model.state_dict().items()}
-    pixels = ResizeCrop.from_config(open_clip.get_model_preprocess_cfg(model))
-    return Loaded(name, model, tokenizer, pixels, tensors_hash(state))
+    known = {"text_cfg": open_clip.CLIPTextCfg, "vision_cfg": open_clip.CLIPVisionCfg}[tower]
+    fields = {field.name: field.default for field in dataclass_fields(known)}
+    fields.update(config[tower])
+    kept = {key: value for key, value in fields.items() if key not in _UNREAL}
+    whole = {"quick_gelu": bool(config.get("quick_gelu")), "embed_dim": config["embed_dim"], **kept}
+    return dict(json.loads(json.dumps(whole, default=str)))
+
+
+_UNREAL = {
+    *("hf_model_name", "hf_tokenizer_name", "hf_model_pretrained", "timm_model_pretrained"),
+    *("patch_dropout", "timm_drop", "timm_drop_path", "tokenizer_kwargs"),
+}
+"""Where weights come from, settings of training, and the tokenizer's, which is known by its tokens."""
 
 
 def save(loaded: Loaded, folder: Path) -> None:
-    """Write the model as open_clip's own local directory: open_clip_config.json and safetensors weights.
-
-    Tokenizer files are not copied for models whose tokenizer comes from a hub: open_clip finds it by name.
-    """
-    import json
-
+    """Write the model as open_clip's own local directory: open_clip_config.json, safetensors weights, and
+    the tokenizer where it comes from transformers, so that it loads without a hub."""
     import open_clip
     from safetensors.torch import save_file
 
-    config = _model_config(loaded)
-    preprocess = open_clip.get_model_preprocess_cfg(loaded.model)
-    document = {"model_cfg": config, "preprocess_cfg": preprocess}
-    (folder / "open_clip_config.json").write_text(json.dumps(document, indent=2), encoding="utf-8")
+    config = json.loads(json.dumps(loaded.parts.config, default=str))
+    for tower, key in (("vision_cfg", "timm_model_pretrained"), ("text_cfg", "hf_model_pretrained")):
+        if key in config[tower]:
+            config[tower][key] = False
+    parts.write_config(folder, config, open_clip.get_model_preprocess_cfg(loaded.model))
+    parts.write_texts(loaded.parts, folder)
     # clones: tied weights share storage, which safetensors refuses
     tensors = {key: value.clone().contiguous() for key, value in loaded.model.state_dict().items()}
     save_file(tensors, str(folder / "open_clip_model.safetensors"))
-
-
-def _model_config(loaded: Loaded) -> dict[str, Any]:
-    import json
-
-    import open_clip
-
-    model_name, _ = _split(loaded.name)
-    if model_name.startswith("local-dir:"):
-        path = Path(model_name.removeprefix("local-dir:")) / "open_clip_config.json"
-        return dict(json.loads(path.read_text(encoding="utf-8"))["model_cfg"])
-    if model_name.startswith("hf-hub:"):
-        from open_clip.factory import _get_hf_config
-
-        return dict(_get_hf_config(model_name.removeprefix("hf-hub:"))["model_cfg"])
-    return dict(open_clip.get_model_config(model_name))
-
-
-def _split(name: str) -> tuple[str, str | None]:
-    """("MODEL", "TAG") of a listed pair, or (name, None) for a scheme that carries its own weights."""
-    import open_clip
-
-    if name.startswith(SCHEMES):
-        return name, None
-    model, _, tag = name.partition("/")
-    pairs = {f"{listed}/{known}" for listed, known in open_clip.list_pretrained()}
-    if f"{model}/{tag}" in pairs:
-        return model, tag
-    raise UnknownSpace(f"There is no space {name!r}{_near(name, pairs)}.")
-
-
-def _near(name: str, pairs: set[str]) -> str:
-    import difflib
-
-    close = difflib.get_close_matches(name, sorted(pairs), n=5, cutoff=0.5)
-    model = name.partition("/")[0]
-    close = close or sorted(pair for pair in pairs if pair.split("/")[0].lower() == model.lower())[:5]
-    return "; near it: " + ", ".join(close) if close else "; open_clip names are MODEL/TAG"
 
 
 def _first_line(error: Exception) -> str:

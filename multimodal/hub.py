@@ -1,0 +1,205 @@
+"""Files of public models: what is on this machine, fetching what is not, and checking it by hash.
+
+Through huggingface_hub, in the cache that it shares with open_clip and transformers: interrupted downloads
+go on where they stopped, and a bar shows how far they are. huggingface_hub checks lengths; here what came is
+also compared with the hash that the hub names for it (SHA-256 of large files, git's SHA-1 of small ones).
+Nothing in this module is called by a search or by `load_space` unless a download was asked for.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import threading
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from fnmatch import fnmatch
+from pathlib import Path
+from typing import Any
+
+from multimodal.errors import SpaceError
+
+_BLOCK = 1 << 20
+
+
+@dataclass(frozen=True)
+class Need:
+    """Files of a repository that a model cannot do without: one of `names`, the best first, and beside it
+    whatever exists of `also` (names with wildcards)."""
+
+    repo: str
+    names: tuple[str, ...]
+    also: tuple[str, ...] = ()
+
+    def here(self) -> Path | None:
+        """The file on this machine, None where it was not fetched yet; the network is not asked."""
+        from huggingface_hub import try_to_load_from_cache
+
+        for name in self.names:
+            found = try_to_load_from_cache(self.repo, name)
+            if isinstance(found, str):
+                return Path(found)
+        return None
+
+
+@dataclass(frozen=True)
+class _Remote:
+    """A file as the hub describes it; `digest` is the SHA-256 (64 hex digits) or git's SHA-1 (40)."""
+
+    repo: str
+    name: str
+    size: int
+    digest: str | None
+
+
+def fetch(need: Need, folder: Path | None = None, show: bool = False) -> Path:
+    """Download what is needed, into the hub's cache or, where one is given, to `folder`; gives the file.
+
+    What is there is not downloaded again, what was interrupted goes on. `show` draws a bar on standard error.
+    Raises SpaceError: no network, no such repository, no right to it, no room, a file of another hash.
+    """
+    files = {file.name: file for file in _listed(need.repo)}
+    main = next((name for name in need.names if name in files), None)
+    if main is None:
+        raise SpaceError(f"{need.repo} on the hub holds none of {', '.join(need.names)}.")
+    beside = [name for name in files if name != main and any(fnmatch(name, like) for like in need.also)]
+    with _bars(show):
+        for name in beside:
+            _downloaded(files[name], folder)
+        return _downloaded(files[main], folder)  # last: its presence says that the rest is there
+
+
+def download_size(need: Need) -> int:
+    """Bytes of the main file on the hub. Raises SpaceError."""
+    sizes = {file.name: file.size for file in _listed(need.repo)}
+    return next((sizes[name] for name in need.names if name in sizes), 0)
+
+
+def snapshot(repo: str, patterns: Sequence[str]) -> Path:
+    """The folder of a repository's files like `patterns`, all downloaded and checked. Raises SpaceError."""
+    files = [file for file in _listed(repo) if any(fnmatch(file.name, like) for like in patterns)]
+    if not files:
+        raise SpaceError(f"{repo} on the hub holds no space.")
+    with _bars(False):
+        paths = {file.name: _downloaded(file, None) for file in files}
+    name, path = next(iter(paths.items()))
+    return path.parents[name.count("/")]
+
+
+def upload(folder: Path, repo: str, private: bool, message: str, token: str | None) -> str:
+    """Make the repository where there is none, upload the folder, give its address. Raises SpaceError."""
+    from huggingface_hub import HfApi
+
+    api = HfApi(token=token)
+    with _speaking(repo, f"upload it elsewhere with `hf upload {repo} {folder}`"):
+        api.create_repo(repo, private=private, exist_ok=True)
+        api.upload_folder(repo_id=repo, folder_path=folder, commit_message=message)
+    return f"{api.endpoint}/{repo}"
+
+
+@contextmanager
+def offline() -> Iterator[None]:
+    """Keep huggingface_hub, and what is built on it, from asking the network in the meantime."""
+    from huggingface_hub import constants
+
+    with _offline:
+        before = constants.HF_HUB_OFFLINE
+        constants.HF_HUB_OFFLINE = True
+        try:
+            yield
+        finally:
+            constants.HF_HUB_OFFLINE = before
+
+
+_offline = threading.RLock()
+
+
+def _listed(repo: str) -> list[_Remote]:
+    from huggingface_hub import HfApi
+
+    with _speaking(repo):
+        info = HfApi().model_info(repo, files_metadata=True)
+    return [
+        _Remote(repo, file.rfilename, file.size or 0, file.lfs.sha256 if file.lfs else file.blob_id)
+        for file in info.siblings or []
+    ]
+
+
+def _downloaded(file: _Remote, folder: Path | None) -> Path:
+    from huggingface_hub import hf_hub_download
+
+    with _speaking(file.repo):
+        path = Path(hf_hub_download(file.repo, file.name, local_dir=folder))
+    if file.digest and _digest(path, len(file.digest)) != file.digest:
+        _forget(path)
+        raise SpaceError(
+            f"{file.name} of {file.repo} came with another hash than the hub names; it was deleted,"
+            " fetch it again."
+        )
+    return path
+
+
+def _digest(path: Path, digits: int) -> str:
+    digest: Any = hashlib.sha256() if digits == 64 else hashlib.sha1(usedforsecurity=False)
+    if digits != 64:
+        digest.update(f"blob {path.stat().st_size}\0".encode())  # how git hashes a file
+    with path.open("rb") as stream:
+        while block := stream.read(_BLOCK):
+            digest.update(block)
+    return str(digest.hexdigest())
+
+
+def _forget(path: Path) -> None:
+    real = path.resolve()
+    path.unlink()
+    if real != path.absolute():
+        real.unlink(missing_ok=True)
+
+
+@contextmanager
+def _bars(show: bool) -> Iterator[None]:
+    from huggingface_hub.utils.tqdm import (
+        are_progress_bars_disabled,
+        disable_progress_bars,
+        enable_progress_bars,
+    )
+
+    before = are_progress_bars_disabled()
+    if not show and not before:
+        disable_progress_bars()
+    try:
+        yield
+    finally:
+        if not show and not before:
+            enable_progress_bars()
+
+
+@contextmanager
+def _speaking(repo: str, elsewhere: str = "") -> Iterator[None]:
+    """Turn what the hub, the network or the disk object into one sentence. Raises SpaceError."""
+    import httpx
+    from huggingface_hub import errors
+
+    try:
+        yield
+    except errors.GatedRepoError as error:
+        raise SpaceError(
+            f"{repo} wants its terms accepted on its page first, and then `hf auth login` here."
+        ) from error
+    except errors.RepositoryNotFoundError as error:
+        raise SpaceError(f"There is no repository {repo} on the hub, or it is private.") from error
+    except errors.HfHubHTTPError as error:
+        raise SpaceError(f"The hub refuses {repo}: {_first_line(error)}.") from error
+    except (errors.OfflineModeIsEnabled, errors.LocalEntryNotFoundError, httpx.HTTPError) as error:
+        hint = elsewhere or (
+            "run the same command with `-o FOLDER` on a machine with a network, copy FOLDER here and give"
+            " its path as the space"
+        )
+        raise SpaceError(f"The hub cannot be reached for {repo} ({_first_line(error)}): {hint}.") from error
+    except (OSError, ValueError) as error:
+        raise SpaceError(f"{repo} cannot be fetched: {_first_line(error)}.") from error
+
+
+def _first_line(error: BaseException) -> str:
+    lines = str(error).strip().splitlines()
+    return lines[0].rstrip(".: ") if lines else type(error).__name__
