@@ -15,7 +15,7 @@ from typing import Annotated, NoReturn
 import typer
 
 from multimodal import __version__
-from multimodal.commands import evaluating, exporting, folders, searching, vectors, watching
+from multimodal.commands import evaluating, exporting, folders, searching, spaces, vectors, watching
 from multimodal.errors import MultimodalError
 
 app = typer.Typer(
@@ -35,6 +35,7 @@ app.command()(watching.watch)
 app.command()(evaluating.evaluate)
 app.command()(folders.doctor)
 app.command()(searching.info)
+app.add_typer(spaces.app, name="spaces")
 
 
 def main() -> None:

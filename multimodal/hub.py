@@ -91,7 +91,7 @@ def upload(folder: Path, repo: str, private: bool, message: str, token: str | No
     from huggingface_hub import HfApi
 
     api = HfApi(token=token)
-    with _speaking(repo, f"upload it elsewhere with `hf upload {repo} {folder}`"):
+    with _speaking(repo):
         api.create_repo(repo, private=private, exist_ok=True)
         api.upload_folder(repo_id=repo, folder_path=folder, commit_message=message)
     return f"{api.endpoint}/{repo}"
@@ -175,13 +175,14 @@ def _bars(show: bool) -> Iterator[None]:
 
 
 @contextmanager
-def _speaking(repo: str, elsewhere: str = "") -> Iterator[None]:
-    """Turn what the hub, the network or the disk object into one sentence. Raises SpaceError."""
-    import httpx
+def _speaking(repo: str) -> Iterator[None]:
+    """Turn what the hub, the network or the disk object into one sentence. Raises SpaceError, Unreachable."""
     from huggingface_hub import errors
 
     try:
         yield
+    except SpaceError:
+        raise
     except errors.GatedRepoError as error:
         raise SpaceError(
             f"{repo} wants its terms accepted on its page first, and then `hf auth login` here."
@@ -190,14 +191,20 @@ def _speaking(repo: str, elsewhere: str = "") -> Iterator[None]:
         raise SpaceError(f"There is no repository {repo} on the hub, or it is private.") from error
     except errors.HfHubHTTPError as error:
         raise SpaceError(f"The hub refuses {repo}: {_first_line(error)}.") from error
-    except (errors.OfflineModeIsEnabled, errors.LocalEntryNotFoundError, httpx.HTTPError) as error:
-        hint = elsewhere or (
-            "run the same command with `-o FOLDER` on a machine with a network, copy FOLDER here and give"
-            " its path as the space"
-        )
-        raise SpaceError(f"The hub cannot be reached for {repo} ({_first_line(error)}): {hint}.") from error
-    except (OSError, ValueError) as error:
-        raise SpaceError(f"{repo} cannot be fetched: {_first_line(error)}.") from error
+    except Exception as error:  # the HTTP library below huggingface_hub differs from version to version
+        offline = isinstance(error, (errors.OfflineModeIsEnabled, errors.LocalEntryNotFoundError))
+        if offline or type(error).__module__.partition(".")[0] in _HTTP or isinstance(error, ConnectionError):
+            raise Unreachable(f"The hub cannot be reached for {repo} ({_first_line(error)})") from error
+        if isinstance(error, (OSError, ValueError)):
+            raise SpaceError(f"{repo} cannot be fetched: {_first_line(error)}.") from error
+        raise
+
+
+_HTTP = {"httpx", "httpx2", "httpcore", "httpcore2", "requests", "urllib3"}
+
+
+class Unreachable(SpaceError):
+    """There is no way to the hub from here; the message is the beginning of a sentence."""
 
 
 def _first_line(error: BaseException) -> str:

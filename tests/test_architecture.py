@@ -23,7 +23,7 @@ LAYERS = [
     {"space"},
     {"pipeline"},
     {"library"},
-    {"console", "evaluate", "export", "formats", "gallery", "integrations"},
+    {"catalogue", "console", "evaluate", "export", "formats", "gallery", "integrations"},
     {"commands"},
     {"cli"},
 ]

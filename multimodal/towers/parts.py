@@ -12,7 +12,9 @@ Everything is looked up on this machine; the network is asked only where a downl
 from __future__ import annotations
 
 import json
-from collections.abc import Callable
+import shutil
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -71,19 +73,27 @@ def find(name: str, download: bool = False, show: bool = False) -> Parts:
         if not download:
             raise SpaceError(
                 f"The space {name!r} is not on this machine: run `multimodal spaces fetch {name}`; without a"
-                f" network here, run `multimodal spaces fetch {name} -o FOLDER` on another machine, copy"
-                " FOLDER here and give its path as the space."
+                f" network here, {_elsewhere(name)}."
             )
-        for need in missing:
-            hub.fetch(need, show=show)
+        with _reaching(name):
+            for need in missing:
+                hub.fetch(need, show=show)
 
 
-def here(name: str) -> bool:
-    """Whether everything that a listed model needs is on this machine."""
+@contextmanager
+def _reaching(name: str) -> Iterator[None]:
+    """Say what to do where the hub cannot be reached. Raises SpaceError."""
     try:
-        return _look(name)[1] is not None
-    except SpaceError:
-        return False
+        yield
+    except hub.Unreachable as error:
+        raise SpaceError(f"{error}: {_elsewhere(name)}.") from error
+
+
+def _elsewhere(name: str) -> str:
+    return (
+        f"run `multimodal spaces fetch {name} -o FOLDER` on another machine, copy FOLDER here and give its"
+        " path as the space"
+    )
 
 
 def weights_needed(name: str) -> Need | None:
@@ -92,7 +102,18 @@ def weights_needed(name: str) -> Need | None:
         return Need(name.removeprefix(HUB), WEIGHTS, ("README.md",))
     if name.startswith(FOLDER) or "@" in name:
         return None
-    return _tag_weights(_tag(*_split(name)))
+    return weights_at(str(_tag(*_split(name))["hf_hub"]))
+
+
+def weights_at(place: str) -> Need:
+    """The weights at OWNER/REPO/ or OWNER/REPO/FILE, safetensors before pickles, as open_clip chooses."""
+    owner, repo, *file = place.split("/")
+    name = "/".join(file)
+    if not name:
+        return Need(f"{owner}/{repo}", WEIGHTS, ("README.md",))
+    stem, dot, kind = name.rpartition(".")
+    safe = (f"{stem}.safetensors",) if dot and kind in ("bin", "pth") else ()
+    return Need(f"{owner}/{repo}", (*safe, name), ("README.md",))
 
 
 def absolute(name: str) -> str:
@@ -145,13 +166,19 @@ def fetch_to(name: str, folder: Path, show: bool = False) -> Path:
     need = weights_needed(name)
     if need is None:
         raise SpaceError(f"{name} is on this machine already: there is nothing to fetch.")
+    begun = folder / ".cache" / "huggingface"
+    if folder.exists() and not (begun.is_dir() or (folder / CONFIG).is_file()) and any(folder.iterdir()):
+        raise SpaceError(f"{folder} is not empty: name a new folder for the model.")
     folder.mkdir(parents=True, exist_ok=True)
-    weights = hub.fetch(need, folder, show)
-    config, preprocess, model = _described(name, lambda wanted: hub.fetch(wanted, show=show))
-    texts = {key: hub.fetch(wanted, show=show).parent for key, wanted in _text_needs(config).items()}
+    with _reaching(name):
+        weights = hub.fetch(need, folder, show)
+        config, preprocess, model = _described(name, lambda wanted: hub.fetch(wanted, show=show))
+        needs = _text_needs(config).items()
+        texts = {key: hub.fetch(wanted, show=show).parent for key, wanted in needs}
     parts = Parts(name, model, config, preprocess, weights, texts.get("tokenizer"), texts.get("text_model"))
     write_texts(parts, folder)
     write_config(folder, config, preprocess)
+    shutil.rmtree(folder / ".cache", ignore_errors=True)  # notes for going on after an interruption
     return folder
 
 
@@ -173,7 +200,7 @@ def _look(name: str) -> tuple[list[Need], Parts | None]:
             raise SpaceError(f"There is no file {weights} to take the weights of {name!r} from.")
         missing = []
     else:
-        need = _tag_weights(_tag(*_split(name)))
+        need = weights_at(str(_tag(*_split(name))["hf_hub"]))
         weights = need.here()
         missing = [] if weights else [need]
     return _with_texts(name, model, config, preprocess, weights, missing)
@@ -294,17 +321,6 @@ def _shared_settings(model: str) -> dict[str, Any]:
     if not settings:
         return {}
     return {key: settings[0][key] for key in keys if all(one[key] == settings[0][key] for one in settings)}
-
-
-def _tag_weights(settings: dict[str, Any]) -> Need:
-    """The repository and the file of a tag, safetensors before pickles, as open_clip chooses."""
-    owner, repo, *file = str(settings["hf_hub"]).split("/")
-    name = "/".join(file)
-    if not name:
-        return Need(f"{owner}/{repo}", WEIGHTS, ("README.md",))
-    stem, dot, kind = name.rpartition(".")
-    safe = (f"{stem}.safetensors",) if dot and kind in ("bin", "pth") else ()
-    return Need(f"{owner}/{repo}", (*safe, name), ("README.md",))
 
 
 def _near(name: str, pairs: set[str]) -> str:
