@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from multimodal.errors import plain
-from multimodal.types import MODALITIES, Hit, IndexReport, LibraryStats
+from multimodal.types import MODALITIES, Hit, Hits, IndexReport, LibraryStats
 
 if TYPE_CHECKING:
     from multimodal.library import Progress
@@ -105,19 +105,20 @@ def print_findings(findings: Sequence[Finding]) -> None:
         print(f"pip install 'multimodal[{names}]' makes {sum(extras.values())} of them readable")
 
 
-def print_hits(hits: Sequence[Hit]) -> None:
-    """One line per hit: score, modality, file, moment, passage."""
+def print_hits(hits: Hits) -> None:
+    """One line per hit: score, confidence, modality, file, moment, passage; or why there are none."""
     if not hits:
-        print("Nothing in the library to compare with.")
+        print(hits.note or "Nothing was found.")
         return
     paths = [_short(hit.path) for hit in hits]
     width = max(len(path) for path in paths)
     for hit, path in zip(hits, paths, strict=True):
         page = "" if hit.page is None else f"page {hit.page}"
         moment = page if hit.start is None else f"{clock(hit.start)}-{clock(hit.end or hit.start)}"
-        line = f"{hit.score:6.2f}  {hit.modality:<5}  {path:<{width}}  {moment:<13}"
+        sure = "" if hit.confidence is None else f"{hit.confidence:4.0%}"
+        line = f"{hit.score:6.2f} {sure:>5}  {hit.modality:<5}  {path:<{width}}  {moment:<13}"
         copies = f"  (and {len(hit.duplicates)} like it)" if hit.duplicates else ""
-        print(f"{line}  {_snippet(hit.text)}".rstrip() + copies)
+        print(f"{line}  {_snippet(hit)}".rstrip() + copies)
 
 
 def print_duplicates(groups: Sequence[Duplicates]) -> None:
@@ -154,11 +155,18 @@ def clock(seconds: float) -> str:
     return f"{hours}:{minutes:02d}:{rest:04.1f}" if hours else f"{minutes}:{rest:04.1f}"
 
 
-def _snippet(text: str | None) -> str:
-    if not text:
+def _snippet(hit: Hit) -> str:
+    """The beginning of a passage, or the part with the words found, those in bold on a terminal."""
+    if not hit.text:
         return ""
-    line = plain(" ".join(text.split()))
-    return f'"{line}"' if len(line) <= SNIPPET else f'"{line[: SNIPPET - 3]}..."'
+    if hit.snippet is None or not sys.stdout.isatty():
+        line = plain(" ".join((hit.snippet or hit.text).split()))
+        return f'"{line}"' if len(line) <= SNIPPET or hit.snippet else f'"{line[: SNIPPET - 3]}..."'
+    parts, at = [], 0
+    for begin, end in hit.marks:
+        parts += [plain(hit.snippet[at:begin]), "\x1b[1m", plain(hit.snippet[begin:end]), "\x1b[22m"]
+        at = end
+    return f'"{" ".join("".join([*parts, plain(hit.snippet[at:])]).split())}"'
 
 
 def _short(path: Path) -> str:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal, TypeAlias
@@ -134,8 +134,9 @@ class Facts:
 class Hit:
     """One search result: a moment of a file.
 
-    `score` compares across modalities (standard deviations above what this query scores against
-    unrelated rows of that modality); `cosine` is the plain similarity.
+    `score` orders and compares across modalities: at 0 the hit is as near as what generic queries find in
+    this library, in standard deviations of that (`multimodal.library.calibration`). `cosine` is the plain
+    similarity.
     """
 
     path: Path
@@ -154,6 +155,26 @@ class Hit:
     """Of a row that was imported: the name it came with. Its path is then the address it came with."""
     duplicates: tuple[Path, ...] = ()
     """Files that show the same and were left out of the list for it."""
+    confidence: float | None = None
+    """Probability in [0, 1] that a query whose best hit looks like this one has an answer in the library."""
+    frames: tuple[tuple[float, float], ...] = ()
+    """Of a moment of a video: (seconds, weight) of the frames that were compared; the weights sum to 1."""
+    snippet: str | None = None
+    """The part of its text in which words of the query were found."""
+    marks: tuple[tuple[int, int], ...] = ()
+    """Where in `snippet` they stand, (begin, end)."""
+
+
+class Hits(list[Hit]):
+    """Hits, best first. `presence` is the probability in [0, 1] that the library has what was asked for;
+    `note` says in a sentence why there are none."""
+
+    def __init__(
+        self, hits: Iterable[Hit] = (), note: str | None = None, presence: float | None = None
+    ) -> None:
+        super().__init__(hits)
+        self.note = note
+        self.presence = presence
 
 
 @dataclass(frozen=True)

@@ -17,7 +17,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from multimodal import MODALITIES
-from multimodal.library.calibration import Bank, frame_scores, hubness
+from multimodal.library.bank import Bank
+from multimodal.library.calibration import frame_scores, hubness
 from multimodal.types import Modality
 from recipes.bank import FILE
 from recipes.measures import interval

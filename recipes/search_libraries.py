@@ -12,7 +12,8 @@ from numpy.typing import NDArray
 
 from multimodal import MODALITIES, Audio
 from multimodal.library import calibration
-from multimodal.library.calibration import Bank, Judged, Kind, Reference
+from multimodal.library.bank import Bank, Kind
+from multimodal.library.calibration import Judged, Reference
 from multimodal.types import Modality
 from recipes.search_collection import CACHE, Item, Part, draw, space_of
 from recipes.search_concepts import Question, has, questions

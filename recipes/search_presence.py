@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
 
+from multimodal import MODALITIES
 from multimodal.library import calibration
+from multimodal.types import Modality
 from recipes.search_libraries import Case
 
 KEPT = (0.99, 0.95, 0.90, 0.80)
@@ -16,6 +18,11 @@ SHARE = {"gibberish": 0.5, "near": 0.25, "elsewhere": 0.25}
 """What a hundred queries without an answer consist of; their kinds are stated apart too."""
 DRAWS = 1000
 TEN = 10
+SEARCHED: Mapping[str, tuple[Modality, ...]] = {
+    **{f"{name} alone": (name,) for name in MODALITIES},
+    "no text": ("image", "video", "audio"),
+}
+"""The modalities of those libraries that do not have all."""
 
 
 @dataclass(frozen=True)
@@ -73,7 +80,7 @@ def _row(name: str, evidence: NDArray[np.float64], kinds: NDArray[np.str_]) -> s
     low, high = _interval(evidence, kinds)
     cells = ", ".join(f"{one['all']:.2f}" for one in curve)
     apart = " / ".join(f"{curve[1][kind]:.2f}" for kind in SHARE)
-    bar = calibration.confidence(evidence) >= calibration.NOTHING
+    bar = calibration.confidence(evidence) >= calibration.bar(SEARCHED.get(name, MODALITIES))
     kept = bar[kinds == "present"].mean()
     away = sum(SHARE[kind] * (1 - bar[kinds == kind].mean()) for kind in SHARE)
     present = int((kinds == "present").sum())
@@ -95,7 +102,7 @@ def _interval(evidence: NDArray[np.float64], kinds: NDArray[np.str_]) -> tuple[f
 
 
 def fitted(cases: Sequence[Case]) -> Iterator[str]:
-    """SLOPE, OFFSET and NOTHING of `multimodal.library.calibration`, from all libraries of the cases.
+    """SLOPE, OFFSET and BARS of `multimodal.library.calibration`, from all libraries of the cases.
 
     Each sort of library counts the same; in each, present and absent queries do.
     """
@@ -107,10 +114,10 @@ def fitted(cases: Sequence[Case]) -> Iterator[str]:
     weights = np.concatenate([_weights(one.kinds) for one in results])
     line = LogisticRegression(C=1e3).fit(evidence[:, None], present, sample_weight=weights)
     slope, offset = float(line.coef_[0, 0]), float(line.intercept_[0])
-    mixed = next(one for one in results if one.name == "mixed")
-    bar = float(np.quantile(mixed.evidence[mixed.kinds == "present"], 0.05))
-    chance = 1 / (1 + np.exp(-(slope * bar + offset)))
-    yield f"\nfitted: SLOPE {slope:.2f}, OFFSET {offset:.2f}, NOTHING {chance:.3f} (level {bar:.2f})"
+    yield f"\nfitted: SLOPE {slope:.2f}, OFFSET {offset:.2f}; what 95 % of the present ones reach:"
+    for one in results:
+        level = float(np.quantile(one.evidence[one.kinds == "present"], 0.05))
+        yield f"{one.name}: {1 / (1 + np.exp(-(slope * level + offset))):.3f}"
 
 
 def _weights(kinds: NDArray[np.str_]) -> NDArray[np.float64]:

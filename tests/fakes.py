@@ -72,6 +72,7 @@ class FakeSource:
     modalities: tuple[Modality, ...] = ("text", "image", "video", "audio")
     read_options = ReadOptions(min_side=32)
     background: ClassVar[dict[str, dict[str, tuple[float, float]]]] = {}
+    bank: ClassVar[None] = None
 
     def __init__(self, version: int = 1) -> None:
         pixels = ResizeCrop((32, 32), (0.5,) * 3, (0.5,) * 3)

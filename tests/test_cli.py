@@ -63,7 +63,7 @@ def test_results_are_lines_a_person_can_read(library: Path) -> None:
     done = run("search", "a cat", "--library", library, "-k", "4")
     lines = done.stdout.splitlines()
     assert len(lines) == 4
-    assert all(line.split()[1] in ("text", "image", "video", "audio") for line in lines)
+    assert all(line.split()[2] in ("text", "image", "video", "audio") for line in lines)
 
 
 def test_the_library_is_found_upwards(tmp_path: Path) -> None:

@@ -76,6 +76,16 @@ def search(
         bool, typer.Option("--all-segments", help="Every moment, not only the best one of each file.")
     ] = False,
     duplicates: Annotated[bool, typer.Option("--duplicates", help="Copies on their own too.")] = False,
+    mode: Annotated[
+        str, typer.Option("--mode", metavar="MODE", help="hybrid, or meaning or words alone.")
+    ] = "hybrid",
+    min_confidence: Annotated[
+        float | None,
+        typer.Option("--min-confidence", metavar="P", help="From 0 to 1; 0 shows the nearest, fit or not."),
+    ] = None,
+    exact: Annotated[
+        bool, typer.Option("--exact", help="Without the index that very large libraries are searched by.")
+    ] = False,
     as_json: Annotated[bool, typer.Option("--json", help="One JSON array on standard output.")] = False,
 ) -> None:
     """Find files, and moments in them, by meaning. The library is the nearest .multimodal from here up."""
@@ -89,6 +99,9 @@ def search(
             all_segments=all_segments,
             filter=_filter(paths, dates, lasting, between, where),
             duplicates=duplicates,
+            mode=mode,  # type: ignore[arg-type]
+            min_confidence=min_confidence,
+            exact=exact,
         )
     if as_json:
         print(json.dumps([_as_dict(hit) for hit in hits], indent=1, ensure_ascii=False))
@@ -209,9 +222,15 @@ def _as_dict(hit: Hit) -> dict[str, Any]:
         "end": hit.end,
         "score": round(hit.score, 4),
         "cosine": round(hit.cosine, 4),
+        "confidence": None if hit.confidence is None else round(hit.confidence, 4),
         "role": hit.role,
         "page": hit.page,
         "chars": hit.chars,
         "text": hit.text,
+        "snippet": hit.snippet,
+        "marks": hit.marks,
+        "frames": [{"time": time, "weight": round(weight, 4)} for time, weight in hit.frames],
+        "number": hit.number,
+        "id": hit.id,
         "duplicates": [shown_path(path) for path in hit.duplicates],
     }

@@ -61,9 +61,13 @@ def put_texts(
 def found(
     library: Library, query: Query | Item, k: int, how: Mapping[str, Any]
 ) -> list[tuple[Hit, Mapping[str, Any] | None]]:
-    """The best segments with the metadata of those that were imported; none where there is no library."""
+    """The best segments with the metadata of those that were imported; none where there is no library.
+
+    As frameworks expect, the nearest in meaning, whether they fit or not, unless `how` says otherwise.
+    """
+    plain = {"all_segments": True, "duplicates": True, "mode": "meaning", "min_confidence": 0.0}
     try:
-        hits = library.search(query, k, **{"all_segments": True, "duplicates": True, **how})
+        hits = library.search(query, k, **{**plain, **how})
         about = imported_by_number(library, [hit.number for hit in hits if hit.number is not None])
     except NoLibrary:
         return []

@@ -19,26 +19,19 @@ library of five files and one of a million are judged alike, because the bank me
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from pathlib import Path
-from typing import TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
 
+from multimodal.library.bank import Bank, Floats, Kind, unit_rows
 from multimodal.types import Modality
-
-Floats = NDArray[np.float32]
-Kind: TypeAlias = "Modality | None"
-"""The modality of a query; None for terms of several, which are taken from their centres already."""
 
 NEAREST = 20
 """Phrases whose mean cosine says how near a row is to everything; 5 to 80 are alike in nDCG."""
 HUBNESS = 0.5
 """How much of that is taken off. None costs 1 to 2 points of nDCG in each modality, all of it 1 to 3."""
-PROBES = 256
-"""Phrases that are compared with every row; the order of hits is the same with all 935."""
 CANDIDATES = 128
 """Nearest rows of a modality that are worth judging: the best ten of a judged list lie among them."""
 TAU = 0.03
@@ -51,73 +44,9 @@ SHARPNESS = 2.0
 """Of the soft maximum over modalities, a mean: the more modalities are tried, the more must one stand out."""
 SLOPE, OFFSET = 1.46, -1.05
 """Of confidence: a logistic regression on validation queries, as many with an answer as without."""
-NOTHING = 0.4
-"""Confidence below which nothing matches: 95 % of validation queries that have an answer are above it."""
-
-
-@dataclass(frozen=True, eq=False)
-class Bank:
-    """Generic queries, unit rows (n, dim) by modality, and the mean row (dim,) of each modality.
-
-    A space without its own makes one by `measured`. What has no centre is compared as it is.
-    """
-
-    queries: Mapping[Modality, Floats]
-    centres: Mapping[Modality, Floats]
-
-    @classmethod
-    def load(cls, path: Path) -> Bank:
-        """Read what `recipes.bank` wrote. Raises OSError, ValueError."""
-        from safetensors import SafetensorError
-        from safetensors.numpy import load_file
-
-        try:
-            held = {name: values.astype(np.float32) for name, values in load_file(str(path)).items()}
-        except SafetensorError as error:
-            raise ValueError(str(error)) from error
-        begin = "centre."
-        queries = {name: _unit(rows) for name, rows in held.items() if not name.startswith(begin)}
-        centres = {name[len(begin) :]: row for name, row in held.items() if name.startswith(begin)}
-        return cls(queries, centres)  # type: ignore[arg-type]
-
-    @classmethod
-    def measured(cls, phrases: Floats, rows: Mapping[Modality, NDArray[np.floating]]) -> Bank:
-        """Of a space that ships none: vectors of phrases (n, dim), and samples of a library's rows.
-
-        Rows of other modalities than text serve as generic queries of theirs. Give some hundreds of each:
-        a few rows have no centre of their modality.
-        """
-        rows = {modality: np.asarray(values, np.float32) for modality, values in rows.items()}
-        centres = {modality: values.mean(axis=0) for modality, values in rows.items()}
-        return cls({**rows, "text": phrases}, centres)
-
-    def centre(self, modality: Modality) -> Floats | None:
-        """The mean vector (dim,) of *queries* of a modality: what a term of a query is taken from."""
-        return self.queries["text"].mean(axis=0) if modality == "text" else self.centres.get(modality)
-
-    def seen(self, kind: Kind, query: Floats) -> Floats:
-        """A query's unit vector (dim,) as it is compared; nearest rows are looked for with it."""
-        centre = None if kind is None or kind == "text" else self.centre(kind)
-        return query if centre is None else _unit(query - centre)
-
-    def compared(self, kind: Kind, modality: Modality, rows: NDArray[np.floating]) -> Floats:
-        """Rows (n, dim) as queries of a kind are compared with them: unit rows, from their centre or not."""
-        rows = np.asarray(rows, np.float32)
-        centred = (
-            kind != "text" and modality in self.centres and (kind is None or self.centre(kind) is not None)
-        )
-        return _unit(rows - self.centres[modality] if centred else rows)
-
-    def probes(self, kind: Kind) -> Floats:
-        """At most 256 generic queries (p, dim) of a kind, as `seen`; phrases stand in for a missing kind."""
-        if kind == "text":
-            return _spread(self.queries["text"])
-        if kind is None or kind not in self.queries:
-            phrases = _spread(self.queries["text"])
-            return _unit(phrases - self.queries["text"].mean(axis=0)) if self.centres else phrases
-        centre = self.centre(kind)
-        rows = _spread(self.queries[kind])
-        return rows if centre is None else _unit(rows - centre)
+BARS = {"text": 0.4, "mixed": 0.2, "media": 0.11}
+"""Presence below which nothing matches, for searches among texts alone, texts and media, media alone: about
+95 % of validation queries that have an answer are above."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -210,8 +139,10 @@ def judge(
     `frames` are the kept frames (f, dim) of each, unit rows, None for those that have none.
     """
     # a matrix product may differ in the last bit for equal rows: copies of a file must tie
-    different, of = np.unique(np.asarray(rows, np.float32), axis=0, return_inverse=True)
-    of = of.reshape(-1)
+    rows = np.asarray(rows, np.float32)
+    first: dict[bytes, int] = {}
+    of = np.array([first.setdefault(row.tobytes(), len(first)) for row in rows], np.int64)
+    different = rows[np.unique(of, return_index=True)[1]]
     seen = bank.seen(kind, query)
     cosines = (bank.compared(kind, modality, different) @ seen).astype(np.float64)[of]
     weights: list[Floats | None] = [None] * len(cosines)
@@ -227,7 +158,7 @@ def judge(
 
 def hubness(bank: Bank, rows: Floats) -> NDArray[np.float64]:
     """How near rows (n, dim) are to everything: the mean (n,) of their 20 best cosines with the phrases."""
-    return _best(bank.queries["text"] @ _unit(rows).T)
+    return _best(bank.queries["text"] @ unit_rows(rows).T)
 
 
 def frame_scores(query: Floats, frames: Floats, tau: float = TAU) -> tuple[float, Floats]:
@@ -251,13 +182,20 @@ def confidence(levels: NDArray[np.floating] | float) -> NDArray[np.float64]:
 def presence(levels: Iterable[float]) -> float:
     """Probability that the library has anything to a query, by its best level in each modality that has rows.
 
-    0 where there are none. Below NOTHING, say that nothing matches.
+    0 where there are none. Below `bar`, say that nothing matches.
     """
     best = np.array(list(levels), np.float64)
     if not len(best):
         return 0.0
     top = best.max()
     return float(confidence(top + np.log(np.exp(SHARPNESS * (best - top)).mean()) / SHARPNESS))
+
+
+def bar(modalities: Collection[Modality]) -> float:
+    """The presence from which a search among rows of these modalities is worth showing."""
+    if "text" not in modalities:
+        return BARS["media"]
+    return BARS["mixed"] if len(modalities) > 1 else BARS["text"]
 
 
 def _attended(queries: Floats, frames: Floats, tau: float = TAU) -> tuple[Floats, Floats]:
@@ -273,12 +211,3 @@ def _best(cosines: Floats) -> NDArray[np.float64]:
     """The mean (n,) of the 20 largest of each column of (phrases, n)."""
     count = min(NEAREST, len(cosines))
     return np.partition(cosines, len(cosines) - count, axis=0)[-count:].mean(axis=0, dtype=np.float64)
-
-
-def _spread(rows: Floats) -> Floats:
-    """At most 256 rows, evenly spread."""
-    return rows[np.unique(np.linspace(0, len(rows) - 1, min(PROBES, len(rows))).astype(np.int64))]
-
-
-def _unit(rows: Floats) -> Floats:
-    return rows / np.maximum(np.linalg.norm(rows, axis=-1, keepdims=True), np.float32(1e-12))

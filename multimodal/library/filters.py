@@ -114,7 +114,13 @@ class Scope:
     @classmethod
     def of(cls, matrices: Mapping[Modality, Matrix], allowed: Allowed | None = None) -> Scope:
         """The rows of `matrices` that are let through; 5 ms a million."""
-        positions = {name: allowed.positions(m) if allowed else None for name, m in matrices.items()}
+        return cls.at(
+            matrices, {name: allowed.positions(m) if allowed else None for name, m in matrices.items()}
+        )
+
+    @classmethod
+    def at(cls, matrices: Mapping[Modality, Matrix], positions: Mapping[Modality, Numbers | None]) -> Scope:
+        """The rows of `matrices` at `positions` (ascending), None for all of a modality."""
         chosen = [(matrix, positions[name]) for name, matrix in matrices.items()]
         segments = [m.segments if places is None else m.segments[places] for m, places in chosen]
         files = [m.files if places is None else m.files[places] for m, places in chosen]

@@ -17,6 +17,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from multimodal.errors import LibraryBusy, NoLibrary, QueryError, WrongSpace
+from multimodal.library.answering import MODES, Mode, Request
 from multimodal.library.asking import asked, rows_of
 from multimodal.library.duplicates import THRESHOLD, Duplicates, find_duplicates
 from multimodal.library.filters import Filter
@@ -24,14 +25,14 @@ from multimodal.library.indexing import Progress, Run
 from multimodal.library.jobs import Recipe
 from multimodal.library.opening import DATABASE, make_folder, speaking, unusable
 from multimodal.library.roots import FOLDER, Roots, existing, outermost
-from multimodal.library.searcher import Request, Searcher
+from multimodal.library.searcher import Searcher
 from multimodal.library.sqlite import SqliteStore
 from multimodal.library.store import SegmentRow
 from multimodal.library.vectors import Outrun
 from multimodal.pipeline.wire import Limits
 from multimodal.query import Query
 from multimodal.space import Space, load_space
-from multimodal.types import MODALITIES, FileRecord, Hit, IndexReport, Item, LibraryStats, Modality, Role
+from multimodal.types import MODALITIES, FileRecord, Hits, IndexReport, Item, LibraryStats, Modality, Role
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -58,7 +59,7 @@ class Library:
         self._given = space
         self._checked: Space | None = None
         self._store: SqliteStore | None = None
-        self._searcher = Searcher(self.path, self._roots, self._reading)
+        self._searcher = Searcher(self.path, self._roots, self._reading, lambda: self.space)
         self._lock = threading.RLock()
 
     @staticmethod
@@ -153,7 +154,7 @@ class Library:
             run = Run(store, targets, recipe, encode, progress, on_record)
             run.go()
         with speaking(self.path), suppress(Outrun):  # then another process has shown even more
-            self._searcher.matrices()
+            self._searcher.prepare()
         return IndexReport(run.records, time.monotonic() - begun)
 
     def remove(self, path: str | Path) -> int:
@@ -180,7 +181,10 @@ class Library:
         where: str | None = None,
         filter: Filter | None = None,
         duplicates: bool = False,
-    ) -> list[Hit]:
+        mode: Mode = "hybrid",
+        min_confidence: float | None = None,
+        exact: bool = False,
+    ) -> Hits:
         """The `k` best files for a query, best first, each with its best moment.
 
         A `str` is always text; a Path, PIL image, Audio, Clip or Segment is media, a path counting as
@@ -188,20 +192,29 @@ class Library:
         what is found, `where` by SQL over `library.COLUMNS` ("megapixels > 2 AND folder = 'best'"),
         `filter` by patterns of paths, dates, lengths and more. `all_segments` gives the best segments
         instead, several of a file if need be. Copies of a result are named in it, and given on their own
-        with `duplicates`. Scores compare across modalities: standard deviations above what the query
-        scores against unrelated rows (`search.backgrounds`).
+        with `duplicates`.
+
+        `mode` "meaning" compares vectors, "words" looks for the query's words in names, captions, subtitles
+        and documents, "hybrid" fuses both orders (`library.fusion`). Where a text has no match, by either,
+        the list is empty and its `note` says so; `min_confidence` in [0, 1] gives hits of that confidence
+        or more instead, and those that have all the words: 0 gives `k` hits whatever they are. `exact`
+        forbids the index of very large libraries, which misses a near row in some hundred.
 
         Raises NoLibrary, QueryError, ReadError, WrongSpace, NoEncoder, LibraryError.
         """
         wanted = _modalities(modality)
         if k < 1:
             raise QueryError(f"k is the number of results, at least 1, not {k}.")
+        if mode not in MODES:
+            raise QueryError(f"There is no mode {mode!r} of searching: give one of {', '.join(MODES)}.")
+        if min_confidence is not None and not 0 <= min_confidence <= 1:
+            raise QueryError(f"The least confidence is a probability from 0 to 1, not {min_confidence:g}.")
         self._reading()
         vector = asked(query, self.space, self._known_rows, self._centre)
         allowed = replace(filter or Filter(), where=where) if where is not None else filter or Filter()
-        request = Request(k, wanted, allowed, not all_segments, not duplicates)
+        request = Request(k, wanted, allowed, not all_segments, not duplicates, mode, min_confidence, exact)
         with speaking(self.path), self._lock:
-            return self._searcher.search(vector, request, self.space.background)
+            return self._searcher.search(vector, request)
 
     def duplicates(
         self,

@@ -1,116 +1,124 @@
-"""From a query's vector to ranked rows: the background it is judged against, the order."""
+"""From a query's vector to ranked rows: the nearest of each modality, judged against the same background."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from types import MappingProxyType
+from typing import TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
 
 from multimodal.library.asking import Asked
-from multimodal.library.vectors import HALF, Kernel, Matrix
+from multimodal.library.bank import Bank, Floats
+from multimodal.library.calibration import CANDIDATES, Reference, judge
+from multimodal.library.references import FramesOf
+from multimodal.library.store import KeptFrames
+from multimodal.library.vectors import Kernel, Matrix
 from multimodal.types import Modality
 
-SAMPLE = 4096
-"""Rows that stand for a modality when its background is measured: its deviation is then known to 1%."""
-FEW = 8
-"""Rows below which a mean and a deviation say nothing."""
-FLAT = 1e-3
-"""Least deviation in cosine: rows that are all alike must not divide by nothing."""
+ATTENDED = 100
+"""Moments, the nearest, that are judged by their frames."""
 
-Background = tuple[float, float]
-"""Mean and standard deviation of the cosine against unrelated rows."""
+Numbers: TypeAlias = NDArray[np.int64]
 
 
 @dataclass(frozen=True)
 class Ranked:
-    """A row in the order of a search; `segment` and `file` are the store's numbers."""
+    """A row in the order of a search; `segment` and `file` are the store's numbers, `place` its row.
+
+    `score` orders, `level` is what `calibration.confidence` takes; `frames` are times in seconds and weights
+    (f, 2) of the moments that the query looked at.
+    """
 
     segment: int
     file: int
     modality: Modality
+    place: int
     cosine: float
     score: float
+    level: float
+    frames: tuple[tuple[float, float], ...] = ()
 
 
-def backgrounds(
-    query: Asked,
-    matrices: Mapping[Modality, Matrix],
-    known: Callable[[Modality, Modality], Background | None],
-) -> dict[Modality, Background]:
-    """What each row modality's cosines are judged against.
+@dataclass(frozen=True, eq=False)
+class Judge:
+    """What a query's cosines are worth in one library; see `multimodal.library.calibration`."""
 
-    The space's own figures where it has them; else the mean and deviation of this query's cosines over
-    the library's rows of that modality, or, where those are fewer than 8, over rows of all modalities;
-    with fewer than 8 in all, scores are plain cosines.
-    """
-    found: dict[Modality, Background] = {}
-    measured: dict[Modality, NDArray[np.float64]] = {}
-    for modality, matrix in matrices.items():
-        given = known(query.modality, modality) if query.modality else None
-        if given is not None:
-            found[modality] = (given[0], max(given[1], FLAT))
-        else:
-            measured[modality] = _sample(matrix, query)
-    pooled = np.concatenate([*measured.values(), np.zeros(0)])
-    for modality, cosines in measured.items():
-        enough = cosines if len(cosines) >= FEW else pooled
-        usable = len(enough) >= FEW
-        found[modality] = (float(enough.mean()), max(float(enough.std()), FLAT)) if usable else (0.0, 1.0)
-    return found
+    bank: Bank
+    reference: Callable[[Modality], Reference]
+    frames: FramesOf
+
+    def rows(self, asked: Asked, modality: Modality, matrix: Matrix, places: Numbers) -> list[Ranked]:
+        """The rows at `places` of a modality judged, in that order."""
+        cosines = matrix.cosines(places, asked.vector)
+        segments = matrix.segments[places].tolist()
+        kept = self._kept(segments, cosines) if modality == "video" else {}
+        frames = [kept[number][1] if number in kept else None for number in segments]
+        judged = judge(
+            self.bank,
+            self.reference(modality),
+            asked.modality,
+            asked.vector,
+            modality,
+            matrix.vectors[places].astype(np.float32),
+            frames,
+        )
+        files = matrix.files[places].tolist()
+        return [
+            Ranked(
+                segments[n],
+                files[n],
+                modality,
+                int(places[n]),
+                float(cosines[n]),
+                float(judged.scores[n]),
+                float(judged.levels[n]),
+                _weighed(kept, segments[n], judged.weights[n]),
+            )
+            for n in range(len(places))
+        ]
+
+    def _kept(self, segments: Sequence[int], cosines: NDArray[np.float64]) -> Mapping[int, KeptFrames]:
+        nearest = np.argsort(-cosines, kind="stable")[:ATTENDED]
+        return self.frames([segments[place] for place in nearest])
 
 
-def _sample(matrix: Matrix, query: Asked) -> NDArray[np.float64]:
-    count = min(len(matrix), SAMPLE)
-    places = np.linspace(0, len(matrix) - 1, count).astype(np.int64)
-    return matrix.cosines(places, query.vector)
+def _weighed(
+    kept: Mapping[int, KeptFrames], number: int, weights: Floats | None
+) -> tuple[tuple[float, float], ...]:
+    if weights is None:
+        return ()
+    times = [round(time, 3) for time in kept[number][0].tolist()]
+    return tuple(zip(times, weights.tolist(), strict=True))
 
 
 def rank(
     matrices: Mapping[Modality, Matrix],
-    query: Asked,
-    against: Mapping[Modality, Background],
-    k: int,
-    per_file: bool,
+    asked: Asked,
+    judge: Judge,
+    count: int,
     kernel: Kernel,
-    allowed: Mapping[Modality, NDArray[np.int64]] = MappingProxyType({}),
+    allowed: Mapping[Modality, Numbers | None],
 ) -> list[Ranked]:
-    """The best rows by score, at least those that `k` files (or segments) need, all ties included.
+    """At least `count` rows of each modality that has them, the nearest to the query, best score first.
 
-    A row scores (cosine - mean) / deviation against the background of its modality. Rows that tie with
-    the last one wanted come along, so that the caller can break ties by what the rows are. `allowed` are
-    the places that may be found, of a modality whose rows are limited.
+    `allowed` are the places that may be found, ascending, None for all. Rows further down than the nearest
+    are not judged: with `CANDIDATES` of them the best ten are the best of all.
     """
-    count = max(4 * k, 64)
-    while True:
-        found: list[Ranked] = []
-        bound = -np.inf
-        for modality, matrix in matrices.items():
-            mean, deviation = against[modality]
-            places, below = kernel.top(matrix, query.vector, count, allowed.get(modality))
-            cosines = matrix.cosines(places, query.vector)
-            # kernels take rounded rows as they are, so a row below their bound may truly lie as much above
-            bound = max(bound, (below + HALF - mean) / deviation)
-            found += [
-                Ranked(int(segment), int(file), modality, float(cosine), float(cosine - mean) / deviation)
-                for segment, file, cosine in zip(
-                    matrix.segments[places], matrix.files[places], cosines, strict=True
-                )
-            ]
-        found.sort(key=lambda row: -row.score)
-        last = _last_needed(found, k, per_file)
-        if bound == -np.inf or (last is not None and last > bound):
-            return found if last is None else [row for row in found if row.score >= last]
-        count *= 4
+    found: list[Ranked] = []
+    for modality, matrix in matrices.items():
+        seen = Asked(asked.modality, judge.bank.seen(asked.modality, asked.vector), asked.words)
+        places, _ = kernel.top(matrix, seen.vector, max(count, CANDIDATES), allowed.get(modality))
+        if len(places):
+            found += judge.rows(asked, modality, matrix, np.sort(places))
+    found.sort(key=lambda row: -row.score)
+    return found
 
 
-def _last_needed(found: list[Ranked], k: int, per_file: bool) -> float | None:
-    """The score of the k-th file (or segment) from the top; None where there are fewer."""
-    seen: set[int] = set()
-    for row in found:
-        seen.add(row.file if per_file else row.segment)
-        if len(seen) == k:
-            return row.score
-    return None
+def best_levels(rows: Iterable[Ranked]) -> list[float]:
+    """The best level of each modality, for `calibration.presence`."""
+    best: dict[Modality, float] = {}
+    for row in rows:
+        best[row.modality] = max(row.level, best.get(row.modality, row.level))
+    return list(best.values())

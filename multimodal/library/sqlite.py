@@ -21,6 +21,7 @@ from multimodal.library.store import (
     FileEntry,
     FileState,
     ImportedRow,
+    KeptFrames,
     Record,
     Root,
     SegmentRow,
@@ -160,6 +161,10 @@ class SqliteStore:
             place = page, _chars(first, last), role, frames
             rows.append(SegmentRow(modality, start, end, text, encoder, vector, *place))
         return rows
+
+    def frames(self, numbers: Sequence[int]) -> dict[int, KeptFrames]:
+        """Times (f,) in seconds and unit vectors (f, dim) of the frames that segments keep."""
+        return sqlite_rows.frames(self._db, numbers)
 
     def write(self, entries: Sequence[FileEntry]) -> None:
         """One transaction; what a file had before is replaced as a whole."""

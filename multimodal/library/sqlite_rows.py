@@ -10,7 +10,10 @@ from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import replace
 from typing import Any
 
-from multimodal.library.store import COLLECTION, ImportedRow, Record, SegmentRow
+import numpy as np
+
+from multimodal.library.store import COLLECTION, ImportedRow, KeptFrames, Record, SegmentRow
+from multimodal.towers.base import unit
 from multimodal.types import Modality, Role
 
 GROUP = 2048
@@ -38,6 +41,20 @@ def insert_segment(db: sqlite3.Connection, file: int, name: bytes, ordinal: int,
     if row.frames is not None:
         db.execute("INSERT INTO frames VALUES (?, ?, ?)", (number, *row.frames))
     return number
+
+
+def frames(db: sqlite3.Connection, numbers: Sequence[int]) -> dict[int, KeptFrames]:
+    """See `Store.frames`."""
+    found: dict[int, KeptFrames] = {}
+    for begin in range(0, len(numbers), PARAMETERS):
+        some = numbers[begin : begin + PARAMETERS]
+        marks = ", ".join("?" * len(some))
+        sql = f"SELECT segment, times, vectors FROM frames WHERE segment IN ({marks})"
+        for number, times, vectors in db.execute(sql, list(some)):
+            seconds = np.frombuffer(times, "<f4")
+            rows = np.frombuffer(vectors, "<f2").reshape(len(seconds), -1).astype(np.float32)
+            found[number] = seconds, unit(rows)
+    return found
 
 
 def stored_path(path: str) -> str | bytes:

@@ -7,6 +7,9 @@ from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from typing import Any, Literal, NamedTuple, Protocol, TypeAlias
 
+import numpy as np
+from numpy.typing import NDArray
+
 from multimodal.types import Facts, Modality, Role
 
 Kept: TypeAlias = Literal["indexed", "skipped", "failed"]
@@ -142,6 +145,9 @@ COLLECTION = "import:"
 does: a relative one begins with dots, and the name of a drive is one letter."""
 
 
+KeptFrames: TypeAlias = "tuple[NDArray[np.float32], NDArray[np.float32]]"
+"""Times (f,) in seconds and unit vectors (f, dim) of some frames of a segment."""
+
 VectorRows: TypeAlias = "list[tuple[int, int, bytes]]"
 """(segment number, file number, float16 bytes) of some segments."""
 
@@ -182,6 +188,10 @@ class Store(Protocol):
 
     def segments(self, numbers: Sequence[int]) -> dict[int, StoredSegment]:
         """Segments by their numbers; one that is gone is left out."""
+
+    def frames(self, numbers: Sequence[int]) -> dict[int, KeptFrames]:
+        """Times (f,) in seconds and unit vectors (f, dim) of the frames that segments keep, of those that
+        keep any."""
 
     def vectors(self, modality: Modality, after: int) -> Iterator[VectorRows]:
         """The vectors of a modality in groups, by ascending segment number from `after` (exclusive)."""

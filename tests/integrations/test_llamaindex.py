@@ -29,7 +29,8 @@ def retriever(library: Library, media: Path) -> LibraryRetriever:
 
 def test_every_kind_of_segment_is_a_node(retriever: LibraryRetriever, media: Path):
     retriever.add_nodes([TextNode(id_="fox", text="red fox", metadata={"author": "Ann"})])
-    first = retriever.retrieve("red fox")[0]
+    nodes = retriever.retrieve("red fox")
+    first = next(one for one in nodes if type(one.node) is TextNode)
     assert type(first.node) is TextNode and first.node_id == "fox" and first.text == "red fox"
     assert first.metadata == {"author": "Ann"}
     pictures = LibraryRetriever(retriever.library, k=1, modality="image").retrieve("green")

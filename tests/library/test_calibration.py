@@ -12,7 +12,8 @@ from numpy.typing import NDArray
 import multimodal
 from multimodal import load_space
 from multimodal.library import calibration
-from multimodal.library.calibration import Bank, Reference, judge, measure
+from multimodal.library.bank import Bank
+from multimodal.library.calibration import Reference, judge, measure
 from tests.fakes import fake_space
 
 STARTER = Path(multimodal.__file__).parent / "starter"
@@ -68,8 +69,8 @@ def test_a_library_of_any_size_refuses_what_it_has_not(bank: Bank) -> None:
             query = random_rows(1, 100 + seed)[0]
             nothing.append(calibration.presence([_best(bank, reference, query, rows)]))
             present.append(calibration.presence([_best(bank, reference, near(rows[0], 0.9, seed), rows)]))
-        assert np.median(nothing) < calibration.NOTHING < np.median(present)
-        assert np.mean(np.array(present) > calibration.NOTHING) == 1
+        assert np.median(nothing) < calibration.bar({"text"}) < np.median(present)
+        assert np.mean(np.array(present) > calibration.bar({"text"})) == 1
 
 
 def _best(bank: Bank, reference: Reference, query: Floats, rows: Floats) -> float:

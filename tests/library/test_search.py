@@ -10,15 +10,15 @@ from PIL import Image
 
 from multimodal import Audio, Clip, Library, NoLibrary, QueryError, Segment
 from multimodal.errors import ReadError
-from multimodal.library import Filter
+from multimodal.library import Filter, calibration
 from multimodal.library.asking import Asked, asked
-from multimodal.library.search import backgrounds, rank
+from multimodal.library.bank import Bank
+from multimodal.library.calibration import measure
+from multimodal.library.search import Judge, rank
 from multimodal.library.vectors import Kernel, Matrix
 from multimodal.space import Space
 from multimodal.types import Modality
-from tests.fakes import FakeSource
 from tests.library.conftest import TEXTS
-from tests.library.serial import Serial
 from tests.media import tone, write_image, write_sound, write_video
 
 RED, GREEN, BLUE = (250, 5, 5), (5, 250, 5), (5, 5, 250)
@@ -142,19 +142,83 @@ def test_emptied_library_finds_nothing(library: Library, photos: Path):
     assert library.stats().files == 0
 
 
-class Measured(FakeSource):
-    background: dict[str, dict[str, tuple[float, float]]] = {  # noqa: RUF012 - as in FakeSource
-        "text": {"text": (0.5, 0.1), "image": (0.1, 0.05), "audio": (0.0, 0.2)}
-    }
+def test_a_hit_says_how_near_it_is_and_how_sure(mixed: Library):
+    assert first(mixed, "red") == "red.png"  # named so
+    hits = mixed.search("red", k=20, mode="meaning")
+    assert hits[0].path.name in ("red.png", "film.mp4") and hits[0].confidence is not None
+    by_score = sorted(hits, key=lambda hit: -hit.score)
+    assert [hit.path for hit in by_score] == [hit.path for hit in hits]
+    assert all(0 <= hit.confidence <= 1 and -1 <= hit.cosine <= 1 for hit in hits)  # type: ignore[operator]
+    assert hits.presence is not None and hits.note is None
 
 
-def test_scores_are_deviations_above_the_spaces_background(photos: Path, serial: Serial):
-    write_image(photos / "red.png", Image.new("RGB", (64, 48), RED))
-    with Library(photos / ".multimodal", Space(Measured())) as library:
-        library.add(photos)
-        for hit in library.search("red", k=7):
-            mean, deviation = Measured.background["text"][hit.modality]
-            assert hit.score == pytest.approx((hit.cosine - mean) / deviation)
+@pytest.fixture
+def strict(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The bar of texts for all: words of the fake space meet by chance more often than real ones do."""
+    monkeypatch.setattr(calibration, "BARS", dict.fromkeys(calibration.BARS, 0.4))
+
+
+@pytest.mark.usefixtures("strict")
+def test_what_has_no_match_gives_a_sentence(mixed: Library):
+    hits = mixed.search("zzyzx qwrtp")
+    assert hits == [] and "Nothing matches" in str(hits.note) and hits.presence is not None
+    assert len(mixed.search("zzyzx qwrtp", min_confidence=0)) == 10
+    sure = mixed.search("red", k=20, min_confidence=0.9)
+    assert 0 < len(sure) < 13 and all((hit.confidence or 0) >= 0.9 for hit in sure)
+    assert "0.999" in str(mixed.search("zzyzx qwrtp", min_confidence=0.999).note)
+    with pytest.raises(QueryError, match="from 0 to 1"):
+        mixed.search("red", min_confidence=7)
+    with pytest.raises(QueryError, match="no mode 'guess'"):
+        mixed.search("red", mode="guess")  # type: ignore[arg-type]
+
+
+@pytest.mark.usefixtures("strict")
+def test_words_lead_to_their_files_whatever_they_look_like(mixed: Library, photos: Path):
+    (photos / "wedding").mkdir()
+    write_image(photos / "wedding" / "IMG_77.png", Image.new("RGB", (64, 48), GREEN))
+    (photos / "wedding" / "IMG_77.txt").write_text("Aunt Frieda dances")
+    mixed.add(photos)
+    hit = mixed.search("frieda")[0]
+    assert hit.path.name == "IMG_77.png" and len(mixed.search("frieda")) == 1
+    assert mixed.search("frieda", mode="meaning") == []
+    said = mixed.search("bone", mode="words")
+    assert [hit.path.name for hit in said] == ["dog.txt"]
+    assert said[0].snippet is not None
+    assert [said[0].snippet[begin:end] for begin, end in said[0].marks] == ["bone"]
+    assert mixed.search("zebra", mode="words").note == "Nothing in the library has these words."
+    with pytest.raises(QueryError, match="needs words"):
+        mixed.search(Image.new("RGB", (40, 40), RED), mode="words")
+    every = mixed.search("bone", mode="words", all_segments=True)
+    assert [hit.path.name for hit in every] == ["dog.txt"]
+
+
+def test_a_moment_is_found_by_the_frames_that_the_query_looks_at(mixed: Library, photos: Path):
+    scenes = [Image.new("RGB", (64, 48), (5 + 2 * n, 250 - 2 * n, 5)) for n in range(12)]
+    write_video(photos / "fade.mp4", scenes, seconds=0.5)
+    mixed.add(photos)
+    hits = mixed.search(Image.new("RGB", (40, 40), GREEN), modality="video")
+    fade = next(hit for hit in hits if hit.path.name == "fade.mp4")
+    assert fade.frames and sum(weight for _, weight in fade.frames) == pytest.approx(1, abs=1e-5)
+    assert all(fade.start <= time <= fade.end for time, _ in fade.frames)  # type: ignore[operator]
+
+
+def test_references_are_kept_and_extended(mixed: Library, photos: Path):
+    vectors = mixed.path / "vectors"
+    kept = {path.name: path.read_bytes() for path in vectors.glob("text-*.safetensors")}
+    assert len(kept) == 1
+    (photos / "more.txt").write_text("goat on a hill")
+    mixed.add(photos)
+    grown = {path.name: path.read_bytes() for path in vectors.glob("text-*.safetensors")}
+    assert grown.keys() == kept.keys() and grown != kept
+    (photos / "cat.txt").unlink()
+    mixed.add(photos)
+    anew = {path.name for path in vectors.glob("text-*.safetensors")}
+    assert len(anew) == 1 and anew != kept.keys()
+    before = [(hit.path, hit.score) for hit in mixed.search("goat", min_confidence=0)]
+    for path in vectors.glob("*.safetensors"):
+        path.write_bytes(b"damaged")
+    mixed.close()
+    assert [(hit.path, hit.score) for hit in mixed.search("goat", min_confidence=0)] == before
 
 
 def matrix(rows: int, seed: int = 0, dim: int = 64, rows_per_file: int = 1) -> Matrix:
@@ -174,38 +238,30 @@ def query(seed: int = 1, dim: int = 64) -> Asked:
 @pytest.mark.parametrize(
     "kernel", [Kernel(faiss_after=0), Kernel(faiss_after=10**12)], ids=["faiss", "numpy"]
 )
-@pytest.mark.parametrize(("rows", "per_file"), [(1, True), (70, True), (5000, False), (5000, True)])
-def test_either_kernel_gives_what_a_full_sort_gives(
-    kernel: Kernel, rows: int, per_file: bool, monkeypatch: pytest.MonkeyPatch
+@pytest.mark.parametrize("rows", [1, 70, 5000])
+@pytest.mark.parametrize("kind", ["text", "image"])
+def test_either_kernel_gives_what_judging_every_row_gives(
+    kernel: Kernel, rows: int, kind: Modality, monkeypatch: pytest.MonkeyPatch
 ):
     import sys
 
     if kernel._faiss_after:
         monkeypatch.delitem(sys.modules, "faiss", raising=False)
-    matrices: dict[Modality, Matrix] = {"text": matrix(rows, 2, rows_per_file=9), "image": matrix(rows, 3)}
-    against: dict[Modality, tuple[float, float]] = {"text": (0.1, 0.2), "image": (-0.1, 0.1)}
-    asked = query()
-    everything = []
-    for name, (mean, deviation) in against.items():
-        rows64 = matrices[name].vectors.astype(np.float64)
-        cosines = rows64 @ asked.vector.astype(np.float64) / np.linalg.norm(rows64, axis=1)
-        everything += [
-            ((c - mean) / deviation, name, s, f)
-            for c, s, f in zip(cosines, matrices[name].segments, matrices[name].files, strict=True)
-        ]
-    everything.sort(reverse=True)
-    wanted, seen = [], set()
-    for score, name, segment, file in everything:
-        if not per_file or file not in seen:
-            wanted.append((name, segment, score))
-            seen.add(file)
-    found, seen = [], set()
-    for row in rank(matrices, asked, against, 10, per_file, kernel):
-        if not per_file or row.file not in seen:
-            found.append((row.modality, row.segment, row.score))
-            seen.add(row.file)
-    assert [row[:2] for row in found[:10]] == [row[:2] for row in wanted[:10]]
-    assert [row[2] for row in found[:10]] == pytest.approx([row[2] for row in wanted[:10]], abs=1e-9)
+    matrices: dict[Modality, Matrix] = {"text": matrix(rows, 2), "image": matrix(rows, 3)}
+    bank = Bank.measured(matrix(300, 9).vectors.astype(np.float32), {})
+    references = {name: measure(bank, kind, name, m.vectors) for name, m in matrices.items()}
+    judge = Judge(bank, references.__getitem__, lambda _: {})
+    asked = Asked(kind, query().vector)
+    every = [row for name, m in matrices.items() for row in judge.rows(asked, name, m, np.arange(rows))]
+    every.sort(key=lambda row: (-row.score, row.segment))
+    found = rank(matrices, asked, judge, 40, kernel, dict.fromkeys(matrices))
+    assert [(row.modality, row.segment) for row in found[:10]] == [
+        (r.modality, r.segment) for r in every[:10]
+    ]
+    assert [row.score for row in found[:10]] == pytest.approx([row.score for row in every[:10]], abs=1e-4)
+    some = np.arange(0, rows, 3)
+    found = rank(matrices, asked, judge, 40, kernel, {"text": some, "image": None})
+    assert {row.place % 3 for row in found if row.modality == "text"} == {0}
 
 
 def test_kernel_turns_to_faiss_when_it_pays(monkeypatch: pytest.MonkeyPatch):
@@ -219,23 +275,6 @@ def test_kernel_turns_to_faiss_when_it_pays(monkeypatch: pytest.MonkeyPatch):
     assert "faiss" not in sys.modules
     kernel.top(rows, query().vector, 10)
     assert "faiss" in sys.modules
-
-
-def test_background_is_measured_where_the_space_has_none():
-    asked = query()
-    big, small = matrix(1000, 4), matrix(3, 5)
-    found = backgrounds(asked, {"text": big, "image": small}, lambda *_: None)
-    cosines = big.cosines(np.arange(1000), asked.vector)
-    few = np.concatenate([cosines, small.cosines(np.arange(3), asked.vector)])
-    assert found["text"] == pytest.approx((cosines.mean(), cosines.std()))
-    assert found["image"] == pytest.approx((few.mean(), few.std()))
-    assert backgrounds(asked, {"image": small}, lambda *_: None) == {"image": (0.0, 1.0)}
-    alike = Matrix(np.repeat(big.vectors[:1], 50, axis=0), np.arange(50), np.arange(50))
-    assert backgrounds(asked, {"image": alike}, lambda *_: None)["image"][1] > 0
-    given = backgrounds(
-        asked, {"image": small}, lambda q, r: (0.2, 0.1) if (q, r) == ("text", "image") else None
-    )
-    assert given == {"image": (0.2, 0.1)}
 
 
 def test_copies_are_folded_into_the_first_and_named(mixed: Library, photos: Path):
@@ -290,7 +329,7 @@ def test_a_filter_limits_what_is_found(mixed: Library, photos: Path):
     assert {"red.png", "film.mp4", "cat.txt"} <= every
     some = mixed.search("red", k=100, filter=Filter(globs=("*.png", "!blue*")))
     assert [hit.path.name for hit in some] == ["red.png", "green.png"]
-    some = mixed.search("red", k=100, where="modality = 'audio' AND name LIKE 'low%'")
+    some = mixed.search("red", k=100, where="modality = 'audio' AND name LIKE 'low%'", min_confidence=0)
     assert [hit.path.name for hit in some] == ["low.wav"]
     some = mixed.search("red", k=100, all_segments=True, filter=Filter(between=(3.0, None)), modality="video")
     assert [(hit.path.name, hit.start) for hit in some] == [("film.mp4", 2.0)]
