@@ -188,8 +188,8 @@ class Answering:
         least = bar({entry.row.modality for entry in entries})
         if self.asked.modality != "text" or chance >= least:
             return entries, None
-        kept = [entry for entry in entries if entry.found is not None]
+        kept = [entry for entry in entries if entry.found is not None and entry.found.has_all]
         return kept, None if kept else (
-            f"Nothing matches: the nearest lie no nearer than to words of any kind ({chance:.2f}, at least"
-            f" {least:.2f} is needed); a least confidence of 0 shows them all the same."
+            f"Nothing matches: the best is as unlike as to words at random ({chance:.2f} of at least"
+            f" {least:.2f}). A least confidence of 0 shows the nearest all the same."
         )
