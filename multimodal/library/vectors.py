@@ -1,4 +1,4 @@
-"""The vectors of a library for searching: memory-mapped files derived from the store, and the kernel.
+"""The vectors of a library for searching: memory-mapped files derived from the store.
 
 `vectors/` holds per modality one file of vectors and one of numbers, and `stamp.json`, which says what
 state of the store they show. They are only ever a copy: where the stamp does not match they are
@@ -11,7 +11,6 @@ from __future__ import annotations
 import json
 import os
 import secrets
-import sys
 from collections.abc import Mapping
 from contextlib import suppress
 from dataclasses import dataclass
@@ -21,6 +20,10 @@ from typing import Any, BinaryIO
 import numpy as np
 from numpy.typing import NDArray
 
+from multimodal.library.codes import SUFFIX
+from multimodal.library.kernel import Kernel as Kernel
+from multimodal.library.kernel import faiss_index as faiss_index
+from multimodal.library.kernel import scores as scores
 from multimodal.library.store import Store
 from multimodal.types import MODALITIES, Modality
 
@@ -28,14 +31,6 @@ LAYOUT = 1
 """Raise when the files' meaning changes; files of another layout are made anew."""
 HALF = 2.0**-11
 """The rounding error of a float16, relative; a row's length is off by as much at most."""
-BLOCK = 256
-"""Rows numpy unpacks at a time: they stay in the cache (100,000 x 512: 88 ms, against 220 with 4,096)."""
-FAISS_AFTER = 100_000
-"""Rows that numpy scores in a process before faiss is imported, which costs as much as those (0.1-0.2 s)."""
-GATHER = 0.02
-"""Share of a matrix up to which allowed rows are copied together; beyond, faiss looks at all with a mask. Of
-a million rows of 512 random 1 % take 10 ms against 20, 5 % 28 against 28, 12 % 64 against 40; in runs of a
-thousand, as a folder's files lie, 1 % takes 15 against 8, 5 % 24 against 16 (all of them: 72 ms)."""
 LOCK_SECONDS = 10.0
 
 
@@ -51,6 +46,8 @@ class Matrix:
     """(n,) file numbers."""
     name: str = ""
     """Of the files that hold it, which is another once they are made anew; empty for rows in memory."""
+    stem: Path | None = None
+    """Those files without their endings, None for rows in memory; codes for faster scans lie beside them."""
 
     def __len__(self) -> int:
         return len(self.segments)
@@ -132,12 +129,12 @@ class VectorFiles:
         keys = ("library", "dim", "deletions", "generation")
         stamp = {"layout": LAYOUT, **{key: settings[key] for key in keys}, "parts": parts}
         _replace(self._folder / "stamp.json", json.dumps(stamp))
-        self._sweep({f"{part['name']}{ending}" for part in parts.values() for ending in (".f16", ".i64")})
+        self._sweep({part["name"] for part in parts.values()})
         return stamp
 
     def _sweep(self, wanted: set[str]) -> None:
         for path in self._folder.iterdir():
-            if path.suffix in (".f16", ".i64") and path.name not in wanted:
+            if path.suffix in (".f16", ".i64", SUFFIX) and path.name.partition(".")[0] not in wanted:
                 with suppress(
                     OSError
                 ):  # Windows keeps a file that a reader has mapped; a later sweep takes it
@@ -157,7 +154,7 @@ def _map(stem: Path, rows: int, dim: int) -> Matrix:
     vectors = np.memmap(stem.with_suffix(".f16"), np.dtype("<f2"), "r", shape=(rows, dim))
     numbers = np.memmap(stem.with_suffix(".i64"), np.dtype("<i8"), "r", shape=(rows, 2))
     # plain views of the mapping: taking rows of a memmap itself costs several times as much
-    return Matrix(np.asarray(vectors), np.array(numbers[:, 0]), np.array(numbers[:, 1]), stem.name)
+    return Matrix(np.asarray(vectors), np.array(numbers[:, 0]), np.array(numbers[:, 1]), stem.name, stem)
 
 
 def _append(store: Store, modality: Modality, folder: Path, part: Mapping[str, Any]) -> dict[str, Any]:
@@ -209,105 +206,3 @@ def _in_memory(store: Store, dim: int) -> dict[Modality, Matrix]:
             numbers = np.array([row[:2] for row in rows], np.int64)
             matrices[modality] = Matrix(vectors, numbers[:, 0].copy(), numbers[:, 1].copy())
     return matrices
-
-
-class Kernel:
-    """Exact top-k over matrices: numpy for the first searches of a small library, faiss beyond.
-
-    Importing faiss pays off after about as many rows as it takes numpy to score in that time.
-    """
-
-    def __init__(self, faiss_after: int = FAISS_AFTER) -> None:
-        self._faiss_after = faiss_after
-        self._scored = 0
-        self._indexes: dict[int, tuple[Matrix, Any]] = {}
-
-    def top(
-        self,
-        matrix: Matrix,
-        query: NDArray[np.float32],
-        count: int,
-        allowed: NDArray[np.int64] | None = None,
-    ) -> tuple[NDArray[np.int64], float]:
-        """The places (m,) of at least the `count` nearest rows, unordered, and a bound: no other row's
-        cosine is above it (minus infinity where every row is returned).
-
-        `allowed` are the places, ascending, that may be found: no other row is scored.
-        """
-        rows = len(matrix) if allowed is None else len(allowed)
-        if count >= rows:
-            return (np.arange(rows) if allowed is None else allowed), -np.inf
-        self._scored += rows
-        if "faiss" not in sys.modules and self._scored <= self._faiss_after:
-            cosines = scores(matrix.vectors, query, allowed)
-            places = np.argpartition(cosines, rows - count)[-count:]
-            return (places if allowed is None else allowed[places]), float(cosines[places].min())
-        if allowed is None:
-            cosines, found = self._index(matrix).search(query[None], count)
-            return found[0], float(cosines[0, -1])
-        if rows <= GATHER * len(matrix):
-            chosen = matrix.vectors[allowed]  # named, for it must live while faiss looks at it
-            cosines, found = faiss_index(chosen).search(query[None], count)
-            return allowed[found[0]], float(cosines[0, -1])
-        return _masked(self._index(matrix), query, count, allowed)
-
-    def _index(self, matrix: Matrix) -> Any:
-        if id(matrix) not in self._indexes:
-            self._indexes[id(matrix)] = (matrix, faiss_index(matrix.vectors))
-        return self._indexes[id(matrix)][1]
-
-    def forget(self) -> None:
-        """Let go of the matrices searched so far."""
-        self._indexes.clear()
-
-
-def _masked(
-    index: Any, query: NDArray[np.float32], count: int, allowed: NDArray[np.int64]
-) -> tuple[NDArray[np.int64], float]:
-    import faiss
-
-    mask = np.zeros(index.ntotal, np.bool_)
-    mask[allowed] = True
-    bits = np.packbits(mask, bitorder="little")  # faiss looks at it in place
-    chosen = faiss.SearchParameters(sel=faiss.IDSelectorBitmap(bits))
-    cosines, found = index.search(query[None], count, params=chosen)
-    return found[0], float(cosines[0, -1])
-
-
-def scores(
-    vectors: NDArray[np.float16], query: NDArray[np.float32], places: NDArray[np.int64] | None = None
-) -> NDArray[np.float32]:
-    """Cosines (n,) of rows (n, dim), or of those at `places` (n,), with a query (dim,)."""
-    rows = len(vectors) if places is None else len(places)
-    found = np.empty(rows, np.float32)
-    unpacked = np.empty((min(BLOCK, rows), vectors.shape[1]), np.float32)
-    for begin in range(0, rows, BLOCK):
-        end = begin + BLOCK
-        block = vectors[begin:end] if places is None else vectors[places[begin:end]]
-        np.copyto(unpacked[: len(block)], block)
-        np.dot(unpacked[: len(block)], query, out=found[begin : begin + len(block)])
-    return found
-
-
-def faiss_index(vectors: NDArray[np.float16]) -> Any:
-    """An exact fp16 index (IndexScalarQuantizer, inner product) that looks at the mapped rows in place.
-
-    faiss has no call for this in Python; where its vector type cannot be pointed at memory of ours, the
-    rows are copied. The index is valid while `vectors` lives.
-    """
-    import faiss
-
-    index = faiss.IndexScalarQuantizer(
-        vectors.shape[1], faiss.ScalarQuantizer.QT_fp16, faiss.METRIC_INNER_PRODUCT
-    )
-    flat = vectors.view(np.uint8).reshape(-1)
-    try:
-        codes, pointer = index.codes, faiss.swig_ptr(flat)
-        codes.is_owned = False
-        codes.view_data = codes.c_ptr = pointer
-        codes.view_size = codes.c_size = flat.size
-        index.ntotal = len(vectors)
-    except (AttributeError, TypeError):  # faiss before 1.11 always owns its codes
-        faiss.copy_array_to_vector(np.ascontiguousarray(flat), index.codes)
-        index.ntotal = len(vectors)
-    return index
