@@ -41,7 +41,6 @@ class Result:
 
     entry: Entry
     stored: StoredSegment
-    vector: NDArray[np.float32]
     copies: list[StoredSegment] = field(default_factory=list)
 
 
@@ -50,32 +49,32 @@ def folded(
 ) -> list[Result]:
     """The first `k` entries in their order, copies folded into the first of them where that is wanted."""
     found: list[Result] = []
+    vectors: list[NDArray[np.float32]] = []
     for begin in range(0, len(entries), AT_A_TIME):
         if len(found) >= k:
             break
         some = entries[begin : begin + AT_A_TIME]
         stored = store.segments([entry.row.segment for entry in some])
-        for entry in some:
-            row = entry.row
-            if row.segment not in stored:
-                continue
-            vector = matrices[row.modality].vectors[row.place].astype(np.float32)
-            one = Result(entry, stored[row.segment], vector)
-            first = _copied(one, found) if fold else None
+        there = [entry for entry in some if entry.row.segment in stored]
+        rows = [matrices[e.row.modality].vectors[e.row.place].astype(np.float32) for e in there]
+        alike = np.stack(rows) @ np.stack([*vectors, *rows]).T >= FOLD if there else np.zeros((0, 0), bool)
+        places: list[int] = [*range(len(found))]
+        for place, entry in enumerate(there):
+            one = Result(entry, stored[entry.row.segment])
+            near = (found[n] for n, column in enumerate(places) if alike[place, column])
+            first = next((other for other in near if _same_kind(one, other)), None) if fold else None
             if first is None:
+                places.append(len(vectors) + place)
                 found.append(one)
-            elif row.file != first.entry.row.file:
+            elif entry.row.file != first.entry.row.file:
                 first.copies.append(one.stored)
+        vectors = [*vectors, *(rows[column - len(vectors)] for column in places[len(vectors) :])]
     return found[:k]
 
 
-def _copied(one: Result, found: Sequence[Result]) -> Result | None:
-    """The result that this one is a copy of: of the same kind, and as good as the same vector."""
-    for first in found:
-        same = first.entry.row.modality == one.entry.row.modality and first.stored.role == one.stored.role
-        if same and float(first.vector @ one.vector) >= FOLD:
-            return first
-    return None
+def _same_kind(one: Result, other: Result) -> bool:
+    same_modality = one.entry.row.modality == other.entry.row.modality
+    return same_modality and one.stored.role == other.stored.role
 
 
 def shown(found: Sequence[Result], store: Store, roots: Roots, words: str) -> list[Hit]:
