@@ -11,6 +11,7 @@ import json
 from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass
 from functools import cache
+from importlib import import_module
 from pathlib import Path
 from typing import Any
 
@@ -120,7 +121,7 @@ def _cached() -> Iterator[SpaceInfo]:
 
 def _fitting(name: str) -> list[str]:
     try:
-        from multimodal.sound.registry import fitting
-    except ImportError:  # an installation without the audio models
+        registry = import_module("multimodal.sound.registry")
+    except ImportError:  # it needs what this installation lacks
         return []
-    return list(fitting(name))
+    return list(registry.fitting(name))

@@ -1,21 +1,21 @@
 """Files of public models: what is on this machine, fetching what is not, and checking it by hash.
 
-Through huggingface_hub, in the cache that it shares with open_clip and transformers: interrupted downloads
-go on where they stopped, and a bar shows how far they are. huggingface_hub checks lengths; here what came is
-also compared with the hash that the hub names for it (SHA-256 of large files, git's SHA-1 of small ones).
+Through huggingface_hub, in the cache that it shares with open_clip and transformers, with a bar. What it does
+not do is done here: interrupted downloads go on where they stopped, and what came is compared with the hash
+that the hub names for it (SHA-256 of large files, git's SHA-1 of small ones).
 Nothing in this module is called by a search or by `load_space` unless a download was asked for.
 """
 
 from __future__ import annotations
 
 import hashlib
+import os
 import threading
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from fnmatch import fnmatch
 from pathlib import Path
-from typing import Any
 
 from multimodal.errors import SpaceError
 
@@ -126,34 +126,63 @@ def _listed(repo: str) -> list[_Remote]:
 
 
 def _downloaded(file: _Remote, folder: Path | None) -> Path:
-    from huggingface_hub import hf_hub_download
+    from huggingface_hub import constants, hf_hub_download
+    from huggingface_hub.file_download import repo_folder_name
 
     with _speaking(file.repo):
-        path = Path(hf_hub_download(file.repo, file.name, local_dir=folder))
-    if file.digest and _digest(path, len(file.digest)) != file.digest:
-        _forget(path)
-        raise SpaceError(
-            f"{file.name} of {file.repo} came with another hash than the hub names; it was deleted,"
-            " fetch it again."
-        )
-    return path
+        if file.digest is None:
+            return Path(hf_hub_download(file.repo, file.name, local_dir=folder))
+        if folder is None:
+            cache, name = Path(constants.HF_HUB_CACHE), repo_folder_name(repo_id=file.repo, repo_type="model")
+            _resumed(
+                file, cache / name / "blobs" / file.digest, cache / ".locks" / name / f"{file.digest}.part"
+            )
+            return Path(hf_hub_download(file.repo, file.name))  # finds the blob and gives it its name
+        _resumed(file, folder / file.name, folder / ".cache" / "huggingface" / f"{file.digest}.part")
+        return folder / file.name
 
 
-def _digest(path: Path, digits: int) -> str:
-    digest: Any = hashlib.sha256() if digits == 64 else hashlib.sha1(usedforsecurity=False)
-    if digits != 64:
+def _resumed(file: _Remote, target: Path, part: Path) -> None:
+    """Download to `part`, which later runs go on with, and when its hash is right make it `target`.
+
+    huggingface_hub begins anew where a run was interrupted (since 2.0), so only its single request is used.
+    """
+    from filelock import FileLock
+    from huggingface_hub import hf_hub_url
+    from huggingface_hub.file_download import http_get
+    from huggingface_hub.utils._headers import build_hf_headers
+
+    part.parent.mkdir(parents=True, exist_ok=True)
+    with FileLock(f"{part}.lock"):
+        if target.is_file() and _digest(target, file.digest) == file.digest:
+            return
+        part.touch()
+        with part.open("r+b") as stream:
+            had = stream.seek(0, os.SEEK_END)
+            url = hf_hub_url(file.repo, file.name)
+            if had < file.size:
+                http_get(url, stream, resume_size=had, headers=build_hf_headers(), expected_size=file.size)
+        if _digest(part, file.digest) != file.digest:
+            part.unlink()
+            raise SpaceError(
+                f"{file.name} of {file.repo} came with another hash than the hub names; it was deleted,"
+                " fetch it again."
+            )
+        target.parent.mkdir(parents=True, exist_ok=True)
+        os.replace(part, target)
+
+
+def _digest(path: Path, like: str | None) -> str:
+    """The hash of a file, of the same kind as `like`."""
+    if like is not None and len(like) == 64:
+        digest = hashlib.sha256()
+    else:
+        digest = hashlib.sha1(usedforsecurity=False)
         digest.update(f"blob {path.stat().st_size}\0".encode())  # how git hashes a file
     with path.open("rb") as stream:
         while block := stream.read(_BLOCK):
             digest.update(block)
-    return str(digest.hexdigest())
-
-
-def _forget(path: Path) -> None:
-    real = path.resolve()
-    path.unlink()
-    if real != path.absolute():
-        real.unlink(missing_ok=True)
+    return digest.hexdigest()
 
 
 @contextmanager

@@ -227,8 +227,7 @@ def _with_texts(
 ) -> tuple[list[Need], Parts | None]:
     found: dict[str, Path] = {}
     for key, need in _text_needs(config).items():
-        beside = _beside(folder, key)
-        path = beside or need.here()
+        path = _beside(folder, key) or _beside(Path(need.repo), key) or need.here()
         if path is None:
             missing = [*missing, need]
         else:
@@ -242,8 +241,8 @@ def _with_texts(
 def _beside(folder: Path | None, key: str) -> Path | None:
     if folder is None:
         return None
-    places = [folder / TEXT_MODEL / "config.json"] if key == "text_model" else [folder / n for n in TOKENIZER]
-    return next((place for place in places if place.is_file()), None)
+    names = [f"{TEXT_MODEL}/config.json"] if key == "text_model" else TOKENIZER
+    return next((folder / name for name in names if (folder / name).is_file()), None)
 
 
 def _text_needs(config: dict[str, Any]) -> dict[str, Need]:
