@@ -328,12 +328,7 @@ SLOW = frozenset(
         *("word.txt", "marks.txt", "lines.txt", "frames.mp3", "sparse.mp3", "sparse.wav"),
     )
 )
-LIMITED = {
-    "scans.jpg": "the decoder gave nothing for",
-    "sparse.jpg": "the decoder gave nothing for",
-    "pressed.pdf": "the decoder crashed (signal 6)",
-    "layers.pdf": "the decoder crashed (signal 6)",
-}
+LIMITED = frozenset(["layers.pdf", "pressed.pdf", "scans.jpg", "sparse.jpg", "sparse.pdf"])
 """What no reader can tell from a sound file beforehand, so that the limits of time and memory end it (PDFium
 aborts where it gets no more memory), and the reason that is then given."""
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import os
 import re
+import sys
 import time
 from collections import Counter
 from pathlib import Path
@@ -13,7 +14,7 @@ import pytest
 
 from multimodal.pipeline import EncodedFile, Limits, encode_files
 from tests.fakes import fake_space
-from tests.hostile import damage
+from tests.hostile import bombs, damage
 from tests.hostile.harness import Tree
 
 LIMITS = Limits(seconds_without_progress=30.0, worker_memory=1 << 30)
@@ -81,10 +82,13 @@ def test_more_damage(tmp_path: Path, seed: int) -> None:
     check(*run(list(damage.mutated(tmp_path, seed)))[:2])
 
 
-def test_bombs(tmp_path: Path) -> None:
-    files, tree, seconds = run(list(damage.bombs(tmp_path)))
-    assert tree.peak < MOST
-    assert seconds < 120
-    assert all(file.rows or file.reason for file in files.values())
-    for name in ("bomb.png", "bomb.gif", "bomb.bmp", "bomb.psd", "bomb.docx", "sparse.txt", "loop.pdf"):
-        assert files[name].status in ("failed", "skipped"), name
+@pytest.mark.parametrize("slow", [False, pytest.param(True, marks=pytest.mark.slow)])
+def test_bombs(tmp_path: Path, slow: bool) -> None:
+    """Small files that ask for much memory or time."""
+    names = [name for name in bombs.NAMES if (name in bombs.SLOW) == slow]
+    files, tree, _ = run([bombs.write_bomb(tmp_path, name) for name in names])
+    for name in names:
+        if name in bombs.LIMITED and sys.platform == "linux":
+            file = files.pop(name)  # by which limit is a matter of the machine
+            assert file.status == "failed" and "the decoder" in str(file.reason), file
+    check(files, tree)
