@@ -19,6 +19,7 @@ from numpy.typing import NDArray
 
 from multimodal.encoder import Encoder
 from multimodal.errors import SpaceError, UnknownSpace
+from multimodal.precision import Compute
 from multimodal.towers.video import TemporalPooler, VideoTower
 from multimodal.types import MODALITIES, Modality, ReadOptions
 
@@ -49,40 +50,76 @@ class Source(Protocol):
     def save(self, folder: Path) -> None: ...
 
 
-def source(name: str, download: bool = False) -> Source:
+def source(name: str, download: bool = False, compute: Compute | None = None) -> Source:
     """The source that `load_space(name)` loads. Raises UnknownSpace, SpaceError."""
     if name == "starter":
-        return StarterSource(EMBEDDED, name)
+        return StarterSource(EMBEDDED, name, compute)
     folder = Path(name).expanduser()
     if folder.is_dir():
-        return _saved(folder.resolve())
+        return _saved(folder.resolve(), compute)
     base, _, dim = name.rpartition("#")
     if base and dim.isdecimal():
         from multimodal.small import truncated
 
-        return truncated(source(base), int(dim))
+        return truncated(source(base, download, compute), int(dim))
+    if name.startswith("hf-hub:") and (found := _pushed(name, download, compute)) is not None:
+        return found
     if any(mark in name for mark in "/:@"):
-        return OpenClipSource(name, download=download)
+        return OpenClipSource(name, download=download, compute=compute)
     raise UnknownSpace(
         f"There is no space {name!r}: give 'starter', an open_clip MODEL/TAG such as"
         " 'ViT-B-32/laion2b_s34b_b79k', or the folder of a saved space."
     )
 
 
-def _saved(folder: Path) -> Source:
+def _pushed(name: str, download: bool, compute: Compute | None) -> Source | None:
+    """The source of a whole space on the hub; None for a repository that holds an open_clip model alone."""
+    from multimodal import sharing
+    from multimodal.towers import parts
+
+    repo = name.removeprefix("hf-hub:")
+    folder = sharing.here(repo)
+    if folder is None and download and not parts.here(name):
+        folder = sharing.fetch(repo)
+    if folder is None:
+        return None
+    found = _saved(folder, compute)
+    found.name = name
+    return found
+
+
+def _saved(folder: Path, compute: Compute | None = None) -> Source:
+    """The source of a folder: what its kind says, then what wraps it, section by section."""
+    found = _kept(folder, compute)
+    about = read_config(folder) if (folder / CONFIG).is_file() else {}
+    if "truncate" in about:  # last: it shortens the rows of every modality
+        from multimodal import small
+
+        found = small.saved(folder, found, about["truncate"])
+    return found
+
+
+def _kept(folder: Path, compute: Compute | None) -> Source:
     config = read_config(folder) if (folder / CONFIG).is_file() else {}
     # a repository of open_clip's may hold a config.json for other programs
     if (folder / "open_clip_config.json").is_file() and config.get("kind", "open_clip") == "open_clip":
-        return OpenClipSource(f"local-dir:{folder}", name=str(folder), pooler=folder / POOLER)
+        return OpenClipSource(
+            f"local-dir:{folder}", name=str(folder), pooler=folder / POOLER, compute=compute
+        )
     if not config:
         raise SpaceError(f"{folder} holds no space: {CONFIG} is missing.")
-    return StarterSource(folder, str(folder))
+    return StarterSource(folder, str(folder), compute)
 
 
 class StarterSource:
     """A folder of safetensors weights, onnx graphs and one config.json: the starter, or a copy of it."""
 
-    def __init__(self, folder: Path, name: str) -> None:
+    def __init__(self, folder: Path, name: str, compute: Compute | None = None) -> None:
+        if compute is not None and (compute.precision not in ("auto", "fp32") or compute.backend != "torch"):
+            raise SpaceError(
+                f"The space {name!r} computes in fp32 on onnxruntime; another precision or backend is for"
+                " open_clip models."
+            )
         self.name, self._folder = name, folder
         self._config = read_config(folder)
 
@@ -186,7 +223,12 @@ class OpenClipSource:
     bank: Mapping[str, NDArray[np.floating]] | None = None
 
     def __init__(
-        self, model: str, name: str | None = None, pooler: Path | None = None, download: bool = False
+        self,
+        model: str,
+        name: str | None = None,
+        pooler: Path | None = None,
+        download: bool = False,
+        compute: Compute | None = None,
     ) -> None:
         from multimodal.towers import clip, parts
 
@@ -194,6 +236,7 @@ class OpenClipSource:
         self.name = name or model
         self._loaded = clip.load(model, download)
         self._pooler = pooler
+        self._compute = compute or Compute()
 
     @property
     def logit_scale(self) -> float:
@@ -221,13 +264,13 @@ class OpenClipSource:
     def _text(self) -> Encoder:
         from multimodal.towers.clip import ClipTextTower
 
-        return Encoder("text", ClipTextTower(self._loaded))
+        return Encoder("text", ClipTextTower(self._loaded, self._compute))
 
     @cached_property
     def _image(self) -> Encoder:
         from multimodal.towers.clip import ClipImageTower
 
-        return Encoder("image", ClipImageTower(self._loaded))
+        return Encoder("image", ClipImageTower(self._loaded, self._compute))
 
     @cached_property
     def _video(self) -> Encoder:
@@ -239,7 +282,7 @@ class OpenClipSource:
         clip.save(self._loaded, folder)
         if self._pooler is not None and self._pooler.is_file():
             shutil.copy2(self._pooler, folder / POOLER)
-        config = {"kind": "open_clip", "made_from": self._loaded.name}
+        config = {"kind": "open_clip", "made_from": clip.origin(self._loaded)}
         (folder / CONFIG).write_text(json.dumps(config, indent=2), encoding="utf-8")
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import NDArray
@@ -12,10 +13,14 @@ from numpy.typing import NDArray
 from multimodal import readers
 from multimodal.encoder import Encoder
 from multimodal.errors import NoEncoder, QueryError, ReadError, SpaceError
+from multimodal.precision import Backend, Compute, Precision
 from multimodal.query import Query
 from multimodal.sources import Source, source
 from multimodal.towers.base import unit
 from multimodal.types import Audio, Clip, Content, Item, Match, Modality, Segment, Vectors
+
+if TYPE_CHECKING:
+    from multimodal.explain import Explanation, Tokens
 
 
 class Space(Mapping[Modality, Encoder]):
@@ -158,6 +163,35 @@ class Space(Mapping[Modality, Encoder]):
             raise SpaceError(f"The video encoder of {self.name!r} keeps no frame weights.")
         return weights(clip)
 
+    def tokens(self, item: Item, start: float | None = None, end: float | None = None) -> Tokens:
+        """The parts a tower sees of an item, each with its place, its unit row and its attention weight.
+
+        Sub-words with their characters, patches with their boxes in pixels, frames with their times,
+        patches of spectrograms with seconds and Hz. `start` and `end` are seconds of a file: those of
+        which at most ten minutes are taken at once. Raises ReadError, NoEncoder, QueryError.
+        """
+        from multimodal import explain
+
+        return explain.tokens(self, _file_or_segment(item), start, end)
+
+    def explain(
+        self,
+        media: Item,
+        query: Query | Item | None = None,
+        start: float | None = None,
+        end: float | None = None,
+    ) -> Explanation:
+        """Which words, places, frames or sounds of an item speak for a query; `.plot()` and `.save()` show it.
+
+        The query may be of any modality; without one it is the item itself: what carries its vector. Of a
+        file with several passages or pages the one nearest to the query is explained. `start` and `end` as
+        for `tokens`. Deterministic. Raises ReadError, NoEncoder, QueryError.
+        """
+        from multimodal import explain
+
+        asked = None if query is None else explain.asked(self, query, _file_or_segment)
+        return explain.explain(self, _file_or_segment(media), asked, start, end)
+
     def truncate(
         self,
         dim: int,
@@ -176,6 +210,29 @@ class Space(Mapping[Modality, Encoder]):
 
         return Space(truncated(self._source, dim, rows, matryoshka))
 
+    def push(
+        self, repo_id: str, *, private: bool = False, licence: str | None = None, token: str | None = None
+    ) -> str:
+        """Upload the space with a model card to OWNER/NAME on the hub, made where there is none; its address.
+
+        `licence` is an identifier of the hub's ("mit"), by default that of the published weights.
+        Raises SpaceError.
+        """
+        from tempfile import TemporaryDirectory
+
+        from multimodal.sharing import Facts, publish
+
+        encoders = {modality: self[modality].encoder_id for modality in self}
+        facts = Facts(tuple(self), self.dim, self.space_id, encoders, licence)
+        with TemporaryDirectory() as folder:
+            return publish(self.save(Path(folder) / "space"), facts, repo_id, private, token)
+
+    @staticmethod
+    def from_hub(repo_id: str) -> Space:
+        """The space or open_clip model in a repository OWNER/NAME of the hub, downloaded where it is not on
+        this machine. Raises SpaceError."""
+        return load_space(f"hf-hub:{repo_id}", download=True)
+
     def save(self, folder: str | Path) -> Path:
         """Write the space to a new or empty folder that `load_space` reads. Raises SpaceError."""
         target = Path(folder)
@@ -186,15 +243,28 @@ class Space(Mapping[Modality, Encoder]):
         return target
 
 
-def load_space(name: str | Path = "starter", download: bool = False) -> Space:
+def load_space(
+    name: str | Path = "starter",
+    download: bool = False,
+    *,
+    precision: Precision = "auto",
+    backend: Backend = "torch",
+    compiled: bool = False,
+    device: str | None = None,
+) -> Space:
     """The embedded starter, an open_clip model, or the folder of a saved space.
 
     open_clip models go by `MODEL/TAG`, `hf-hub:OWNER/REPO`, `local-dir:FOLDER`, or `MODEL@FILE` for weights
     of one's own. Nothing is downloaded unless `download` says so; `multimodal spaces fetch` does the same.
 
+    `precision` is "auto", "fp32", "bf16", "fp16" or "int8"; auto takes bf16 where the processor has it, a
+    half on a GPU, and goes back to fp32 where the model's rows would differ (`multimodal.precision`).
+    `backend` "openvino" runs the picture tower there; `compiled` runs towers through `torch.compile`;
+    `device` is as torch names it, by default the first GPU, else the CPU. All four are for open_clip models.
+
     Raises UnknownSpace with near matches, SpaceError where weights are missing or damaged.
     """
-    return Space(source(str(name), download))
+    return Space(source(str(name), download, Compute(precision, backend, compiled, device)))
 
 
 def modality_of(item: object) -> tuple[Modality, Content]:
@@ -229,6 +299,13 @@ def _grouped(segments: Iterable[Segment], size: int) -> Iterator[list[Segment]]:
             group = []
     if group:
         yield group
+
+
+def _file_or_segment(item: Item) -> Path | Segment:
+    """A file as it is, anything in memory as a segment. Raises QueryError."""
+    if isinstance(item, (Path, Segment)):
+        return item
+    return Segment(*modality_of(item))
 
 
 def _is_single(items: object) -> bool:

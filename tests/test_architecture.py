@@ -15,15 +15,17 @@ import multimodal
 ROOT = Path(multimodal.__file__).parent
 LAYERS = [
     {"types", "errors"},
+    {"precision"},
     {"hub"},
     {"readers", "towers"},
-    {"encoder", "measures", "pairs", "query"},
-    {"small"},
+    {"catalogue", "encoder", "measures", "pairs", "query"},
+    {"sharing", "small"},
+    {"explain"},
     {"sources"},
     {"space"},
     {"pipeline"},
     {"library"},
-    {"catalogue", "console", "evaluate", "export", "formats", "gallery", "integrations"},
+    {"console", "evaluate", "export", "formats", "gallery", "integrations"},
     {"commands"},
     {"cli"},
 ]
