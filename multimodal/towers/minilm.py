@@ -59,6 +59,11 @@ class WordPiece:
             filled[row, : len(window)] = window
         return filled
 
+    def pieces(self, text: str) -> tuple[list[str], list[tuple[int, int]]]:
+        """The sub-words of a text without special ones, and where each stands in it (begin, end)."""
+        found = self._tokenizer.encode(text, add_special_tokens=False)
+        return list(found.tokens), [tuple(offsets) for offsets in found.offsets]
+
     def tokens(self, text: str) -> list[str]:
         """The sub-words of a text, as the tokenizer names them."""
         return list(self._tokenizer.encode(text).tokens)
@@ -125,6 +130,10 @@ class MiniLMTower:
 
     def last_hidden(self, ids: NDArray[np.int32], mask: Floats) -> Floats:
         """The last layer, (n, t, d), for ids (n, t) and mask (n, t) with 1 where a token is real."""
+        return self.last_layer(ids, mask)[0]
+
+    def last_layer(self, ids: NDArray[np.int32], mask: Floats) -> tuple[Floats, Floats]:
+        """As `last_hidden`, and its attention (n, heads, t, t): how much each token (row) takes of each."""
         w = self._weights
         positions = np.arange(ids.shape[1], dtype=np.int32)
         hidden = (
@@ -136,15 +145,15 @@ class MiniLMTower:
         bias = ((1.0 - mask) * np.float32(-1e9))[:, None, None, :]  # (n, 1, 1, t)
         for layer in range(self._layers):
             name = f"encoder.layer.{layer}"
-            attended = self._attention(hidden, bias, f"{name}.attention.self")
+            attended, scores = self._attention(hidden, bias, f"{name}.attention.self")
             attended = _linear(attended, w, f"{name}.attention.output.dense")
             hidden = _layer_norm(hidden + attended, w, f"{name}.attention.output.LayerNorm")
             inner = _gelu(_linear(hidden, w, f"{name}.intermediate.dense"))
             outer = _linear(inner, w, f"{name}.output.dense")
             hidden = _layer_norm(hidden + outer, w, f"{name}.output.LayerNorm")
-        return hidden
+        return hidden, scores
 
-    def _attention(self, hidden: Floats, bias: Floats, name: str) -> Floats:
+    def _attention(self, hidden: Floats, bias: Floats, name: str) -> tuple[Floats, Floats]:
         n, t, d = hidden.shape
 
         def heads(part: str) -> Floats:  # (n, heads, t, d / heads)
@@ -155,7 +164,7 @@ class MiniLMTower:
         scores = query @ key.transpose(0, 1, 3, 2) / np.float32(np.sqrt(d // self._heads)) + bias
         scores = np.exp(scores - scores.max(axis=-1, keepdims=True))
         scores /= scores.sum(axis=-1, keepdims=True)
-        return (scores @ value).transpose(0, 2, 1, 3).reshape(n, t, d)
+        return (scores @ value).transpose(0, 2, 1, 3).reshape(n, t, d), scores
 
 
 def _linear(x: Floats, weights: BertWeights, name: str) -> Floats:

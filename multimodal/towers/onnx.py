@@ -49,6 +49,11 @@ class OnnxTower:
         except Exception as error:  # onnxruntime's own exceptions share no base but Exception
             raise SpaceError(f"{self._graph} cannot be loaded: {error}") from error
 
+    @property
+    def weights(self) -> Path:
+        """The safetensors file that the graph reads its weights from: it lies beside it."""
+        return self._graph.with_suffix(".safetensors")
+
     def forward(self, batch: Sequence[NDArray[Any]]) -> NDArray[np.float32]:
         """n arrays of one shape to features (n, feature_dim)."""
         name = self._session.get_inputs()[0].name
@@ -66,7 +71,7 @@ class WindowedTower:
     """
 
     def __init__(self, inner: OnnxTower) -> None:
-        self._inner = inner
+        self.windows = inner
         self.preprocess = inner.preprocess
         self.feature_dim = inner.feature_dim
         self.tower_id = inner.tower_id + "-mean"
@@ -74,7 +79,7 @@ class WindowedTower:
     def forward(self, batch: Sequence[NDArray[Any]]) -> NDArray[np.float32]:
         """n contents of (w_i, ...) windows to features (n, feature_dim)."""
         windows = [window for content in batch for window in content]
-        features = unit(self._inner.forward(windows))
+        features = unit(self.windows.forward(windows))
         ends = np.cumsum([len(content) for content in batch])
         return np.stack([rows.mean(axis=0) for rows in np.split(features, ends[:-1])])
 
