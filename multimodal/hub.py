@@ -11,7 +11,7 @@ from __future__ import annotations
 import hashlib
 import os
 import threading
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from fnmatch import fnmatch
@@ -69,21 +69,9 @@ def fetch(need: Need, folder: Path | None = None, show: bool = False) -> Path:
         return _downloaded(files[main], folder)  # last: its presence says that the rest is there
 
 
-def download_size(need: Need) -> int:
-    """Bytes of the main file on the hub. Raises SpaceError."""
-    sizes = {file.name: file.size for file in _listed(need.repo)}
-    return next((sizes[name] for name in need.names if name in sizes), 0)
-
-
-def snapshot(repo: str, patterns: Sequence[str]) -> Path:
-    """The folder of a repository's files like `patterns`, all downloaded and checked. Raises SpaceError."""
-    files = [file for file in _listed(repo) if any(fnmatch(file.name, like) for like in patterns)]
-    if not files:
-        raise SpaceError(f"{repo} on the hub holds no space.")
-    with _bars(False):
-        paths = {file.name: _downloaded(file, None) for file in files}
-    name, path = next(iter(paths.items()))
-    return path.parents[name.count("/")]
+def names(repo: str) -> list[str]:
+    """The files of a repository. Raises SpaceError."""
+    return [file.name for file in _listed(repo)]
 
 
 def upload(folder: Path, repo: str, private: bool, message: str, token: str | None) -> str:
@@ -224,8 +212,8 @@ def _speaking(repo: str) -> Iterator[None]:
         offline = isinstance(error, (errors.OfflineModeIsEnabled, errors.LocalEntryNotFoundError))
         if offline or type(error).__module__.partition(".")[0] in _HTTP or isinstance(error, ConnectionError):
             raise Unreachable(f"The hub cannot be reached for {repo} ({_first_line(error)})") from error
-        if isinstance(error, (OSError, ValueError)):
-            raise SpaceError(f"{repo} cannot be fetched: {_first_line(error)}.") from error
+        if isinstance(error, (OSError, ValueError, RuntimeError)):
+            raise SpaceError(f"{repo} cannot be transferred: {_first_line(error)}.") from error
         raise
 
 

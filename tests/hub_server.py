@@ -135,6 +135,8 @@ class _Handler(BaseHTTPRequestHandler):
             repo = f"{given['organization']}/{given['name']}" if given.get("organization") else given["name"]
             self.repositories.files.setdefault(repo, {})
             self._json(200, {"url": f"http://{self.headers['Host']}/{repo}", "name": repo, "id": repo})
+        elif path == "/api/validate-yaml":
+            self._json(200, {"errors": [], "warnings": []})
         elif path.endswith("/preupload/main"):
             files = [
                 {

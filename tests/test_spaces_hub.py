@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 from typer.testing import CliRunner
 
-from multimodal import SpaceError, load_space
+from multimodal import Space, SpaceError, load_space
 from multimodal.cli import app
 from tests.hub_server import Repositories, serving
 from tests.models import config_of, write_model
@@ -158,3 +158,51 @@ def test_the_list_knows_what_is_here(hub: Repositories) -> None:
     assert names == ["hf-hub:somewhere/whole", "starter"]
     here = spaces(["whole"])[0]
     assert (here.dim, here.size, here.here) == (32, 160, True)
+
+
+UPLOADS = pytest.mark.filterwarnings("ignore:Use 'content:DeprecationWarning")  # huggingface_hub's own
+
+
+@UPLOADS
+@pytest.mark.parametrize("kind", ["open_clip", "starter"])
+def test_a_pushed_space_comes_back(
+    hub: Repositories, model: Path, tmp_path: Path, kind: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    import huggingface_hub.constants as constants
+    from huggingface_hub import ModelCard
+
+    space = load_space(model, precision="fp32") if kind == "open_clip" else load_space()
+    address = space.push("somebody/space", licence="mit" if kind == "open_clip" else None, token="hf_x")
+    assert address == f"{constants.ENDPOINT}/somebody/space"
+    assert str(tmp_path) not in hub.files["somebody/space"]["config.json"].decode()
+    again = Space.from_hub("somebody/space")
+    assert again.name == "hf-hub:somebody/space"
+    assert again.space_id == space.space_id and list(again) == list(space)
+    assert again["image"].encoder_id == space["image"].encoder_id
+    seen = len(hub.asked)
+    assert load_space(again.name).space_id == Space.from_hub("somebody/space").space_id == space.space_id
+    assert len(hub.asked) == seen  # it is on this machine now
+    text = hub.files["somebody/space"]["README.md"].decode()
+    data = ModelCard(text).data
+    assert data.license == ("mit" if kind == "open_clip" else "cc-by-sa-4.0")
+    assert space.space_id in text and ("open_clip.create_model_from_pretrained" in text) == (
+        kind == "open_clip"
+    )
+    out = str(tmp_path / "out")
+    assert run("spaces", "fetch", "hf-hub:somebody/space", "-q", "-o", out)[0] == 0
+    assert load_space(out).space_id == space.space_id
+
+
+@UPLOADS
+def test_open_clip_loads_what_was_pushed(hub: Repositories, model: Path) -> None:
+    import open_clip
+
+    space = load_space(model, precision="fp32")
+    space.push("somebody/space", token="hf_x")
+    loaded = open_clip.create_model_from_pretrained("hf-hub:somebody/space", return_transform=False)
+    import torch
+
+    with torch.inference_mode():
+        tokens = open_clip.get_tokenizer(f"local-dir:{model}")(["the red dog"])
+        rows = loaded.eval().encode_text(tokens, normalize=True).numpy()
+    np.testing.assert_allclose(space.embed("the red dog"), rows, atol=2e-6)

@@ -64,13 +64,18 @@ def fetch(
     quiet: Annotated[bool, typer.Option("--quiet", "-q", help="No progress bar.")] = False,
 ) -> None:
     """Download a space, once: resumes what was interrupted and checks every file by its hash."""
+    from multimodal import sharing
     from multimodal.towers import parts
 
+    repo = name.removeprefix(parts.HUB) if name.startswith(parts.HUB) else None
     if out is None:
-        parts.find(name, download=True, show=not quiet)
+        known = repo is not None and (sharing.here(repo) is not None or parts.here(name))
+        if not known and (repo is None or sharing.fetch(repo, show=not quiet) is None):
+            parts.find(name, download=True, show=not quiet)
         print(f"{name} is on this machine: multimodal index FOLDER --space {name}")
     else:
-        parts.fetch_to(name, out, show=not quiet)
+        if repo is None or sharing.fetch(repo, out, not quiet) is None:
+            parts.fetch_to(name, out, show=not quiet)
         print(f"{name} is in {out}: copy that folder anywhere, and give its path as the space")
 
 

@@ -21,7 +21,8 @@ from numpy.typing import NDArray
 
 from multimodal import hub
 from multimodal.errors import SpaceError
-from multimodal.towers import parts
+from multimodal.precision import PROBE_TEXTS, Chosen, Compute
+from multimodal.towers import networks, parts
 from multimodal.towers.base import identity, tensors_hash
 from multimodal.towers.parts import Parts
 from multimodal.towers.pixels import ResizeCrop
@@ -147,44 +148,50 @@ class ClipTextTower:
     A text of several windows gives the mean of their unit features (`multimodal.towers.windows`).
     """
 
-    def __init__(self, loaded: Loaded) -> None:
+    def __init__(self, loaded: Loaded, compute: Compute = Compute()) -> None:  # noqa: B008 - frozen
         self._model = loaded.model
+        self._compute = compute
         self.preprocess = BpeTokens(loaded.tokenizer)
         self.feature_dim = loaded.dim
         self.tower_id = "clip-text-" + identity(loaded.text_id, self.preprocess.id)
 
     def forward(self, batch: Sequence[NDArray[np.int64]]) -> NDArray[np.float32]:
-        import torch
-
         length = self.preprocess.context_length
         windows = np.concatenate([np.atleast_2d(ids)[:, :length] for ids in batch])
         block = max(len(batch), BLOCK)
-        with torch.inference_mode():
-            features = [
-                _floats(self._model.encode_text(torch.from_numpy(windows[at : at + block])))
-                for at in range(0, len(windows), block)
-            ]
+        features = [self.chosen.run(windows[at : at + block]) for at in range(0, len(windows), block)]
         counts = [[1] if ids.ndim == 1 else ids[:, length].tolist() for ids in batch]
         return pooled(np.concatenate(features), counts)
+
+    @cached_property
+    def chosen(self) -> Chosen:
+        """The forward pass in use, with its precision and its cosine with float32; made on first use."""
+        probe = np.stack([self.preprocess(text) for text in PROBE_TEXTS])
+        return networks.chosen_text(self._model, self._compute, probe)
 
 
 class ClipImageTower:
     """Pixels (h, w, 3) uint8 to features (n, dim) of the model's vision tower and projection."""
 
-    def __init__(self, loaded: Loaded) -> None:
+    def __init__(self, loaded: Loaded, compute: Compute = Compute()) -> None:  # noqa: B008 - frozen
         self._model = loaded.model
+        self._compute = compute
         self.preprocess = loaded.pixels
         self.feature_dim = loaded.dim
+        self._folder = loaded.parts.folder
         self.tower_id = "clip-image-" + identity(loaded.image_id, loaded.pixels.config())
+        if compute.precision == "int8":
+            from multimodal.towers import openvino
+
+            self.tower_id += "-int8-" + openvino.graph_id(openvino.graph_path(self._folder))
 
     def forward(self, batch: Sequence[NDArray[np.uint8]]) -> NDArray[np.float32]:
-        import torch
+        return self.chosen.run(np.stack(batch))
 
-        mean = torch.tensor(self.preprocess.mean).view(1, 3, 1, 1)
-        std = torch.tensor(self.preprocess.std).view(1, 3, 1, 1)
-        with torch.inference_mode():
-            pixels = torch.from_numpy(np.stack(batch)).permute(0, 3, 1, 2).float().div_(255)
-            return _floats(self._model.encode_image((pixels - mean) / std))
+    @cached_property
+    def chosen(self) -> Chosen:
+        """The forward pass in use, with its precision and its cosine with float32; made on first use."""
+        return networks.chosen_image(self._model, self.preprocess, self._compute, self._folder)
 
 
 def load(name: str, download: bool = False) -> Loaded:
@@ -275,10 +282,17 @@ def save(loaded: Loaded, folder: Path) -> None:
     save_file(tensors, str(folder / "open_clip_model.safetensors"))
 
 
+def origin(loaded: Loaded) -> str | None:
+    """The published model that a space began with, as far as it is known; no path of this machine."""
+    if not loaded.name.startswith(parts.FOLDER):
+        return loaded.name.partition("@")[0]
+    try:
+        kept = json.loads((loaded.parts.folder / "config.json").read_text(encoding="utf-8"))
+        return kept.get("made_from")
+    except (OSError, ValueError):
+        return None
+
+
 def _first_line(error: Exception) -> str:
     lines = str(error).strip().splitlines()
     return lines[0].rstrip(".") if lines else type(error).__name__
-
-
-def _floats(features: Any) -> NDArray[np.float32]:
-    return np.asarray(features.float().numpy(), dtype=np.float32)

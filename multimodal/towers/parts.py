@@ -75,13 +75,23 @@ def find(name: str, download: bool = False, show: bool = False) -> Parts:
                 f"The space {name!r} is not on this machine: run `multimodal spaces fetch {name}`; without a"
                 f" network here, {_elsewhere(name)}."
             )
-        with _reaching(name):
+        with reaching(name):
             for need in missing:
                 hub.fetch(need, show=show)
 
 
+def here(name: str) -> bool:
+    """Whether a model is on this machine with all that it needs. Raises UnknownSpace."""
+    try:
+        return _look(name)[1] is not None
+    except UnknownSpace:
+        raise
+    except SpaceError:
+        return False
+
+
 @contextmanager
-def _reaching(name: str) -> Iterator[None]:
+def reaching(name: str) -> Iterator[None]:
     """Say what to do where the hub cannot be reached. Raises SpaceError."""
     try:
         yield
@@ -166,20 +176,31 @@ def fetch_to(name: str, folder: Path, show: bool = False) -> Path:
     need = weights_needed(name)
     if need is None:
         raise SpaceError(f"{name} is on this machine already: there is nothing to fetch.")
-    begun = folder / ".cache" / "huggingface"
-    if folder.exists() and not (begun.is_dir() or (folder / CONFIG).is_file()) and any(folder.iterdir()):
-        raise SpaceError(f"{folder} is not empty: name a new folder for the model.")
-    folder.mkdir(parents=True, exist_ok=True)
-    with _reaching(name):
+    with reaching(name), filling(folder):
         weights = hub.fetch(need, folder, show)
         config, preprocess, model = _described(name, lambda wanted: hub.fetch(wanted, show=show))
         needs = _text_needs(config).items()
         texts = {key: hub.fetch(wanted, show=show).parent for key, wanted in needs}
-    parts = Parts(name, model, config, preprocess, weights, texts.get("tokenizer"), texts.get("text_model"))
-    write_texts(parts, folder)
-    write_config(folder, config, preprocess)
-    shutil.rmtree(folder / ".cache", ignore_errors=True)  # notes for going on after an interruption
+        parts = Parts(
+            name, model, config, preprocess, weights, texts.get("tokenizer"), texts.get("text_model")
+        )
+        write_texts(parts, folder)
+        write_config(folder, config, preprocess)
     return folder
+
+
+@contextmanager
+def filling(folder: Path) -> Iterator[None]:
+    """Make a folder to download to; one that an earlier download did not finish is gone on with.
+
+    Raises SpaceError where something else lies in it.
+    """
+    begun = folder / ".cache" / "huggingface"
+    if folder.exists() and not (begun.is_dir() or (folder / CONFIG).is_file()) and any(folder.iterdir()):
+        raise SpaceError(f"{folder} is not empty: name a new folder for the space.")
+    folder.mkdir(parents=True, exist_ok=True)
+    yield
+    shutil.rmtree(folder / ".cache", ignore_errors=True)  # notes for going on after an interruption
 
 
 def _look(name: str) -> tuple[list[Need], Parts | None]:
