@@ -68,7 +68,9 @@ class Answering:
             )
         count = max(CANDIDATES, 4 * self.request.k)
         while True:
-            near = rank(self.matrices, self.asked, self.judge, count, self.kernel, self.places)
+            near = rank(
+                self.matrices, self.asked, self.judge, count, self.kernel, self.places, self.request.exact
+            )
             chance = presence(best_levels(near))
             every = self._ordered(near)
             entries, note = self._matching(every, chance)

@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 import os
-import sqlite3
 import threading
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from contextlib import ExitStack, closing, contextmanager, suppress
+from contextlib import AbstractContextManager, suppress
 from dataclasses import replace
 from pathlib import Path
 from types import TracebackType
@@ -16,19 +15,20 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from multimodal.errors import LibraryBusy, NoLibrary, QueryError, WrongSpace
+from multimodal.errors import NoLibrary, QueryError, WrongSpace
 from multimodal.library.answering import MODES, Mode, Request
 from multimodal.library.asking import asked, rows_of
 from multimodal.library.duplicates import THRESHOLD, Duplicates, find_duplicates
 from multimodal.library.filters import Filter
 from multimodal.library.indexing import Progress, Run
 from multimodal.library.jobs import Recipe
-from multimodal.library.opening import DATABASE, make_folder, speaking, unusable
+from multimodal.library.opening import DATABASE, speaking
 from multimodal.library.roots import FOLDER, Roots, existing, outermost
 from multimodal.library.searcher import Searcher
 from multimodal.library.sqlite import SqliteStore
 from multimodal.library.store import SegmentRow
 from multimodal.library.vectors import Outrun
+from multimodal.library.writing import writing
 from multimodal.pipeline.wire import Limits
 from multimodal.query import Query
 from multimodal.space import Space, load_space
@@ -41,8 +41,6 @@ if TYPE_CHECKING:
     from multimodal.library.imports import ImportReport
     from multimodal.pipeline import EncodedFile, Task
     from multimodal.pipeline import Progress as Working
-
-LOCK_SECONDS = 2.0
 
 
 class Library:
@@ -297,36 +295,8 @@ class Library:
                 self._store = SqliteStore.open(self.path)
             return self._store
 
-    @contextmanager
-    def _writing(self, space: Space | None) -> Iterator[SqliteStore]:
-        """The store for writing, held by this process alone; `space` makes a library where there is none."""
-        from filelock import FileLock, Timeout
-
-        writer = self.path / "writer.pid"
-        with speaking(self.path), ExitStack() as stack:
-            make_folder(self.path)
-            try:
-                stack.enter_context(FileLock(self.path / "library.lock").acquire(timeout=LOCK_SECONDS))
-            except Timeout:
-                raise LibraryBusy(
-                    f"Another process{_pid(writer)} is writing to the library in {self.path}:"
-                    " try again when it is done."
-                ) from None
-            writer.write_text(str(os.getpid()), encoding="ascii")
-            made = (space.name, space.space_id, space.dim) if space else ("", "", 0)
-            store = stack.enter_context(closing(SqliteStore.create(self.path, *made)))
-            held = stack.pop_all()
-        with held:
-            if space is not None:
-                self._check(store.settings(), space)
-            try:
-                yield store
-                store.checkpoint()
-            except sqlite3.Error as error:
-                raise unusable(self.path, error) from error
-            finally:
-                with suppress(OSError):
-                    writer.unlink()
+    def _writing(self, space: Space | None) -> AbstractContextManager[SqliteStore]:
+        return writing(self.path, space, self._check)
 
 
 def _size(path: Path) -> int:
@@ -344,10 +314,3 @@ def _modalities(wanted: Modality | Sequence[Modality] | None) -> tuple[Modality,
         if name not in MODALITIES:
             raise QueryError(f"There is no modality {name!r}: give one of {', '.join(MODALITIES)}.")
     return tuple(name for name in MODALITIES if name in names)
-
-
-def _pid(writer: Path) -> str:
-    try:
-        return f" (number {int(writer.read_text(encoding='ascii'))})"
-    except (OSError, ValueError):
-        return ""

@@ -100,6 +100,7 @@ def rank(
     count: int,
     kernel: Kernel,
     allowed: Mapping[Modality, Numbers | None],
+    exact: bool = False,
 ) -> list[Ranked]:
     """At least `count` rows of each modality that has them, the nearest to the query, best score first.
 
@@ -109,7 +110,7 @@ def rank(
     found: list[Ranked] = []
     for modality, matrix in matrices.items():
         seen = Asked(asked.modality, judge.bank.seen(asked.modality, asked.vector), asked.words)
-        places, _ = kernel.top(matrix, seen.vector, max(count, CANDIDATES), allowed.get(modality))
+        places, _ = kernel.top(matrix, seen.vector, max(count, CANDIDATES), allowed.get(modality), exact)
         if len(places):
             found += judge.rows(asked, modality, matrix, np.sort(places))
     found.sort(key=lambda row: -row.score)

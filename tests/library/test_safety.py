@@ -15,7 +15,7 @@ from pathlib import Path
 import pytest
 
 from multimodal import Library, LibraryBusy, LibraryError, NoLibrary
-from multimodal.library import library as module
+from multimodal.library import writing as module
 from multimodal.library import migrations, vectors
 from multimodal.library.opening import DATABASE
 from multimodal.library.sqlite import SqliteStore
