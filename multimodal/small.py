@@ -142,7 +142,7 @@ class Truncated:
 
     def __init__(self, base: Source, projection: Projection, name: str | None = None) -> None:
         self._base = base
-        self._projection = projection
+        self.projection = projection
         self._built: dict[Modality, Encoder] = {}
         self.name = name or f"{base.name}#{projection.dim}"
 
@@ -185,20 +185,20 @@ class Truncated:
     @cached_property
     def bank(self) -> Mapping[str, NDArray[np.floating]] | None:
         bank = self._base.bank
-        return None if bank is None else projected_bank(bank, self._projection)
+        return None if bank is None else projected_bank(bank, self.projection)
 
     def build(self, modality: Modality) -> Encoder:
         if modality not in self._built:
             tower = self._base.build(modality).tower
             kind = ProjectedVideoTower if hasattr(tower, "forward_kept") else ProjectedTower
-            self._built[modality] = Encoder(modality, kind(tower, self._projection))
+            self._built[modality] = Encoder(modality, kind(tower, self.projection))
         return self._built[modality]
 
     def save(self, folder: Path) -> None:
         self._base.save(folder)
         path = folder / "config.json"
         config = json.loads(path.read_text(encoding="utf-8")) if path.is_file() else {}
-        config[SECTION] = self._projection.save(folder)
+        config[SECTION] = self.projection.save(folder)
         path.write_text(json.dumps(config, indent=1) + "\n", encoding="utf-8")
 
 

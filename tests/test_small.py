@@ -104,7 +104,7 @@ def test_every_modality_of_a_space_without_a_bank_is_shortened() -> None:
     items = ["red apple", coloured(3), clip(5), noise(7)]
     rows = small.embed(items)
     assert rows.shape == (4, 20) and rows.dtype == np.float32
-    projection = small._source._projection  # type: ignore[attr-defined]
+    projection = small._source.projection  # type: ignore[attr-defined]
     np.testing.assert_allclose(rows, projection(space.embed(items)), atol=1e-6)
     encoder = small["video"]
     _, (kept,) = encoder.embed_kept([encoder.tower.preprocess(clip(5))])
