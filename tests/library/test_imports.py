@@ -12,8 +12,8 @@ import pytest
 
 from multimodal import Library, LibraryBusy, LibraryError, NoLibrary, WrongSpace
 from multimodal.formats import export
-from multimodal.library import library as module
 from multimodal.library import tables
+from multimodal.library import writing as module
 from multimodal.library.imports import import_vectors, imported, imported_by_number, remove_vectors
 from multimodal.space import Space
 from tests.fakes import DIM, fake_space

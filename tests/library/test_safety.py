@@ -15,8 +15,8 @@ from pathlib import Path
 import pytest
 
 from multimodal import Library, LibraryBusy, LibraryError, NoLibrary
-from multimodal.library import writing as module
 from multimodal.library import migrations, vectors
+from multimodal.library import writing as module
 from multimodal.library.opening import DATABASE
 from multimodal.library.sqlite import SqliteStore
 from multimodal.space import Space

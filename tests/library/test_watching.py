@@ -17,8 +17,8 @@ from typing import Any
 import pytest
 
 from multimodal import IndexReport, Library, LibraryError, NoMediaFile, WrongSpace
-from multimodal.library import library as module
 from multimodal.library import watching
+from multimodal.library import writing as module
 from multimodal.library.watching import watch
 from multimodal.space import Space
 from tests.fakes import fake_space
