@@ -10,7 +10,7 @@ from functools import lru_cache
 from itertools import pairwise
 from multiprocessing.connection import Connection
 from pathlib import Path
-from typing import Any, ClassVar, Protocol
+from typing import Any, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
@@ -48,8 +48,8 @@ def picked(rows: int) -> NDArray[np.bool_]:
 class Contender(Protocol):
     """Holds rows in a folder. `search` gives the K largest cosines that it finds."""
 
-    needs: ClassVar[str]
-    most: ClassVar[int]
+    needs: str
+    most: int
     """Rows up to which it takes part; filling it with more takes too long."""
 
     def fill(self, folder: Path, rows: Floats) -> None: ...
