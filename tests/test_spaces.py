@@ -288,4 +288,4 @@ def test_pixels_are_open_clips_for_every_published_preprocessing() -> None:
             normalised = (ours(given).astype(np.float32) / 255 - ours.mean) / ours.std
             wanted = transform(given).numpy().transpose(1, 2, 0)
             np.testing.assert_allclose(normalised, wanted, atol=1e-3, err_msg=f"{model}/{tag} {sides}")
-    assert len(seen) > 25
+    assert len(seen) >= 25

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
@@ -11,6 +11,7 @@ from multimodal.errors import QueryError
 
 if TYPE_CHECKING:
     from multimodal.library import Library
+    from multimodal.space import Space
     from multimodal.types import IndexReport, Modality
 
 LibraryOption = Annotated[
@@ -18,6 +19,13 @@ LibraryOption = Annotated[
 ]
 SpaceOption = Annotated[
     str, typer.Option("--space", metavar="NAME", help="'starter', an open_clip MODEL/TAG, or a saved folder.")
+]
+PrecisionOption = Annotated[
+    str,
+    typer.Option("--precision", metavar="NAME", help="auto, fp32, bf16, fp16 or int8, of open_clip models."),
+]
+BackendOption = Annotated[
+    str, typer.Option("--backend", metavar="NAME", help="torch, or openvino for the pictures.")
 ]
 WorkersOption = Annotated[
     int | None, typer.Option("--workers", min=1, help="Decoding processes; by default one for each core.")
@@ -38,11 +46,32 @@ MemoryOption = Annotated[
 ]
 
 
-def open_library(library: Path | None) -> Library:
-    """The library in a folder, or the nearest from here up. Raises NoLibrary."""
+def open_library(library: Path | None, space: str | None = None) -> Library:
+    """The library in a folder, or the nearest from here up; `space` is for a folder with several.
+
+    Raises NoLibrary.
+    """
     from multimodal.library import Library
 
-    return Library(library or Library.find())
+    return Library(library or Library.find(space=space))
+
+
+def space_in(home: Path, name: str | None, precision: str, backend: str) -> Space | None:
+    """The space of a library, old or new, computing as asked; None where the library may load it itself.
+
+    Raises SpaceError.
+    """
+    from multimodal.space import load_space
+
+    asked: dict[str, Any] = {"precision": precision, "backend": backend}
+    if name is None and precision == "auto" and backend == "torch":
+        return None
+    if name is None and home.is_dir():
+        from multimodal.library import Library
+
+        with Library(home) as library:
+            name = library.stats().space
+    return load_space(name or "starter", **asked)
 
 
 def modalities_of(text: str | None) -> list[Modality] | None:

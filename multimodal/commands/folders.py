@@ -9,14 +9,17 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from multimodal.commands.common import (
+    BackendOption,
     ExcludeOption,
     LibraryOption,
     MemoryOption,
+    PrecisionOption,
     TimeoutOption,
     WorkersOption,
     exit_for,
+    space_in,
 )
-from multimodal.errors import NoMediaFile
+from multimodal.errors import NoMediaFile, QueryError
 
 if TYPE_CHECKING:
     from multimodal.pipeline import Limits
@@ -29,10 +32,16 @@ def index(
         str | None,
         typer.Option("--space", metavar="NAME", help="Space of a new library; see `embed --help`."),
     ] = None,
+    alongside: Annotated[
+        bool,
+        typer.Option("--alongside", help="Keep this --space in a library of its own, beside the first one."),
+    ] = False,
     exclude: ExcludeOption = None,
     workers: WorkersOption = None,
     timeout: TimeoutOption = None,
     memory: MemoryOption = None,
+    precision: PrecisionOption = "auto",
+    backend: BackendOption = "torch",
     report: Annotated[
         Path | None, typer.Option("--report", metavar="FILE", help="Write a JSON line for each file seen.")
     ] = None,
@@ -41,14 +50,17 @@ def index(
     """Embed what is new or changed in FOLDER. The library is FOLDER/.multimodal unless --library says so."""
     from multimodal.console import index_progress, print_report
     from multimodal.export import report_lines
-    from multimodal.library import Library
-    from multimodal.space import load_space
+    from multimodal.library import Library, finding
 
     if not folder.exists():
         raise NoMediaFile(f"{folder} does not exist.")
-    home = library or (folder if folder.is_dir() else folder.parent) / ".multimodal"
+    if alongside and (not space or library):
+        raise QueryError("--alongside needs --space NAME, and takes no --library.")
+    place = folder if folder.is_dir() else folder.parent
+    given = space_in(library or place / ".multimodal", space, precision, backend)
+    home = finding.alongside(place, given.name) if alongside and given else library or place / ".multimodal"
     with (
-        Library(home, load_space(space) if space else None) as opened,
+        Library(home, given) as opened,
         report_lines(report) as note,
         index_progress(quiet) as show,
     ):

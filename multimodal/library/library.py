@@ -16,14 +16,15 @@ import numpy as np
 from numpy.typing import NDArray
 
 from multimodal.errors import NoLibrary, QueryError, WrongSpace
+from multimodal.library import finding
 from multimodal.library.answering import MODES, Mode, Request
 from multimodal.library.asking import asked, rows_of
 from multimodal.library.duplicates import THRESHOLD, Duplicates, find_duplicates
 from multimodal.library.filters import Filter
 from multimodal.library.indexing import Progress, Run
 from multimodal.library.jobs import Recipe
-from multimodal.library.opening import DATABASE, speaking
-from multimodal.library.roots import FOLDER, Roots, existing, outermost
+from multimodal.library.opening import speaking
+from multimodal.library.roots import Roots, existing, outermost
 from multimodal.library.searcher import Searcher
 from multimodal.library.sqlite import SqliteStore
 from multimodal.library.store import SegmentRow
@@ -61,16 +62,12 @@ class Library:
         self._lock = threading.RLock()
 
     @staticmethod
-    def find(start: str | Path | None = None) -> Path:
+    def find(start: str | Path | None = None, space: str | None = None) -> Path:
         """The library's folder in `start` (default: the current folder) or the nearest folder above.
 
-        Raises NoLibrary.
+        Of several libraries of a folder `space` names one, by its space. Raises NoLibrary.
         """
-        folder = Path.cwd() if start is None else Path(os.path.abspath(start))
-        for place in (folder, *folder.parents):
-            if (place / FOLDER / DATABASE).is_file():
-                return place / FOLDER
-        raise NoLibrary(f"There is no library in {folder} or any folder above it: index a folder first.")
+        return finding.find(start, space)
 
     def __repr__(self) -> str:
         return f"Library({str(self.path)!r})"
@@ -109,7 +106,7 @@ class Library:
             raise WrongSpace(
                 f"The library in {self.path} was made by the space {recorded['space']!r}"
                 f" ({recorded['space_id']}), not by {space.name!r} ({space.space_id}):"
-                " use that space, or index into a new library."
+                " use that space, or keep a library of each with `--space NAME --alongside`."
             )
 
     def add(

@@ -13,6 +13,8 @@ from multimodal.library.store import COLLECTION, Root, Store
 
 FOLDER = ".multimodal"
 """Name of the library that lies in the folder it is about."""
+ALONGSIDE = ".multimodal-"
+"""How the names of further libraries begin, of other spaces."""
 
 
 @dataclass(frozen=True)
@@ -55,7 +57,8 @@ class Roots:
             if prefix is not None:
                 return self._walked(store, root, start, prefix)
         home = self.library.parent
-        if self.library.name == FOLDER and relative(start, home) is not None:
+        named = self.library.name == FOLDER or self.library.name.startswith(ALONGSIDE)
+        if named and relative(start, home) is not None:
             folder = home
         else:
             folder = start if start.is_dir() else start.parent
