@@ -28,7 +28,9 @@ if TYPE_CHECKING:
 Floats = NDArray[np.float32]
 
 
-def tokens(space: Space, item: Path | Segment, start: float | None = None, end: float | None = None) -> Tokens:
+def tokens(
+    space: Space, item: Path | Segment, start: float | None = None, end: float | None = None
+) -> Tokens:
     """The tokens of a file or a segment, as `Space.tokens` gives them. Raises ReadError, QueryError."""
     modality, found = segments(space, item, start, end)
     encoder = space[modality]

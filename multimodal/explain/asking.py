@@ -30,9 +30,9 @@ def asked(space: Space, query: Query | Item, part: Callable[[Item], Path | Segme
         if term.at is None:
             return space.embed_file(item)
         for segment in space.read(item):
-            if segment.role != "blank" and segment.start is not None and segment.end is not None:
-                if segment.start <= term.at < segment.end:
-                    return segment.modality, space[segment.modality].encode([segment.content])[0]
+            timed = segment.role != "blank" and segment.start is not None and segment.end is not None
+            if timed and segment.start <= term.at < segment.end:  # type: ignore[operator]
+                return segment.modality, space[segment.modality].encode([segment.content])[0]
         raise QueryError(f"{item.name} has no moment at {term.at:g} s.")
 
     bank = space.bank or {}

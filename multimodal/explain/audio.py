@@ -83,7 +83,7 @@ def _slices(tower: Any, rows: Any, sound: Audio, start: float) -> Tokens:
 
 
 def spectrogram(encoder: Encoder, sound: Audio, start: float = 0.0) -> Spectrogram:
-    """The log-mel picture of a sound that its patches lie on, at the tower's own settings where it has some."""
+    """The log-mel picture of a sound, at the tower's own settings where it has some."""
     tower, _ = beneath(encoder)
     mel = tower.preprocess if isinstance(tower.preprocess, LogMel) else LogMel()
     samples, _ = mel.cut(sound)

@@ -11,6 +11,7 @@ heads.
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -23,7 +24,7 @@ Arrays = tuple[NDArray[np.float32], "NDArray[np.float32] | None"]
 
 
 def image_tokens(tower: ClipImageTower, pixels: NDArray[np.uint8]) -> Arrays | None:
-    """Features (t, dim) and attention (t,) of the patches of one picture, row after row; t is a square grid's.
+    """Features (t, dim) and attention (t,) of the patches of one picture, row after row.
 
     None where the vision tower is no transformer whose inside is known: a convolutional one, say.
     """
@@ -63,7 +64,7 @@ def text_tokens(tower: ClipTextTower, text: str) -> Any:
             place = _pooled(part, row[0], getattr(model, "text_pool_type", None))
             if place is None:
                 return None
-            values, attention = _last(part.transformer, lambda row=row: model.encode_text(row), place)
+            values, attention = _last(part.transformer, partial(model.encode_text, row), place)
             inside = slice(len(before), len(before) + count)
             features.append(_numpy(_projected(part, values[inside])))
             weights.append(_numpy(attention[inside]))

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import replace
-from itertools import chain
+from itertools import chain, pairwise
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -89,7 +89,7 @@ def _within(segment: Segment, low: float, high: float) -> Segment:
     clip = segment.content
     if not isinstance(clip, Clip):
         return segment
-    kept = np.flatnonzero((clip.times >= low) & (clip.times < high))
+    kept = np.flatnonzero((clip.times >= low) & (clip.times < high)).tolist()
     if len(kept) in (0, len(clip.times)):
         return segment
     return replace(segment, content=Clip([clip.frames[n] for n in kept], clip.times[kept]))
@@ -103,6 +103,6 @@ def _pieces(segment: Segment) -> Iterator[Segment]:
         return
     first = segment.start or 0.0
     cuts = np.linspace(0, len(sound.samples), 1 + int(np.ceil(sound.seconds / SOUND_SECONDS))).astype(int)
-    for begin, stop in zip(cuts[:-1], cuts[1:], strict=True):
+    for begin, stop in pairwise(cuts.tolist()):
         piece = Audio(sound.samples[begin:stop], sound.rate)
         yield Segment("audio", piece, start=first + begin / sound.rate, end=first + stop / sound.rate)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import re
 import warnings
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -10,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 import matplotlib as mpl
 import numpy as np
 from matplotlib import figure as mpl_figure
+from matplotlib.patches import Rectangle
 from numpy.typing import NDArray
 
 from multimodal.errors import plain
@@ -19,6 +21,8 @@ if TYPE_CHECKING:
 
 CHARS = 72
 """Characters on a line of a text."""
+FONT = 14.35
+"""Points at which the default monospaced font, 0.602 wide, has CHARS characters on 8.64 inches."""
 LINES = 40
 """Lines of a text that are drawn."""
 THUMBS = 9
@@ -76,17 +80,17 @@ def _text(why: Explanation) -> Figure:
     axes.axis("off")
     shades = _shades(why.relevance)
     colours = mpl.colormaps["RdBu_r"]
-    font = {"family": "monospace", "fontsize": 13.5, "va": "center", "ha": "left"}
     for row, (begin, end) in enumerate(rows):
-        line = text[begin:end].replace("\n", " ").replace("\t", " ").replace("$", r"\$")
-        axes.text(0, row, line, **font)
+        for word in re.finditer(r"\S+", text[begin:end]):
+            letters = word[0].replace("$", r"\$")
+            axes.text(word.start(), row, letters, family="monospace", fontsize=FONT, va="center")
         for place, shade in zip(why.places, shades, strict=True):
             left, right = place.chars or (0, 0)
-            left, right = max(left, begin), min(right, end)
+            left, right = max(left, begin) - begin, min(right, end) - begin
             if left < right and abs(shade) > 0.05:
-                colour = colours(0.5 + 0.42 * float(shade))
-                box = {"xy": (left - begin, row - 0.4), "width": right - left, "height": 0.8}
-                axes.add_patch(mpl.patches.Rectangle(**box, color=colour, lw=0, zorder=0))
+                box = Rectangle((left, row - 0.4), right - left, 0.8)
+                box.set(color=colours(0.5 + 0.4 * float(shade)), lw=0, zorder=0)
+                axes.add_patch(box)
     return figure
 
 
@@ -188,7 +192,8 @@ def _audio(why: Explanation) -> Figure:
     best = why.top(1)[0][0]
     (start, end), (bottom, top) = best.seconds or (0, 0), best.hertz or (0, 0)
     for axes in (upper, lower):
-        box = mpl.patches.Rectangle((start, bottom), end - start, top - bottom, fill=False, ec="white", lw=1.5)
+        box = Rectangle((start, bottom), end - start, top - bottom)
+        box.set(fill=False, edgecolor="white", linewidth=1.5)
         axes.add_patch(box)
         axes.set_yscale("symlog", linthresh=1000)
         axes.set(ylabel="Hz", ylim=(part.edges[0], part.edges[-1]))
@@ -197,7 +202,7 @@ def _audio(why: Explanation) -> Figure:
 
 
 def heard(why: Explanation) -> tuple[NDArray[np.floating], NDArray[np.floating], NDArray[np.floating]]:
-    """Edges in seconds and in Hz, and between them the mean relevance of the patches there; NaN where none is."""
+    """Edges in seconds and in Hz, and the mean relevance of the patches between them; NaN where none is."""
     seconds = np.array([place.seconds for place in why.places])
     hertz = np.array([place.hertz for place in why.places])
     times, bands = np.unique(seconds.round(4)), np.unique(hertz.round(1))

@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 Floats = NDArray[np.float32]
 
 SCALES = (2, 3)
-"""Times the network's own size at which convolutional towers look for small things: of 160 queries on collages of 4 and of 9, 0.78
+"""Times its own size at which a convolutional tower looks: of 160 queries on collages of 4 and 9, 0.78
 point to the right place at these two together, 0.77 at 3 alone, 0.67 at 2 alone, 0.5 at 1."""
 CROPS = 6
 """Crops of a third of either side, this many to a side, for towers whose inside is not known."""
@@ -76,8 +76,7 @@ def tokens(encoder: Encoder, picture: Image) -> Tokens:
     """
     tower, rows = beneath(encoder)
     grid, weights = _grid(tower, picture)
-    count = grid.shape[:2]
-    places = Fitted.of(picture, tower.preprocess).boxes(*count, picture)
+    places = Fitted.of(picture, tower.preprocess).boxes(grid.shape[0], grid.shape[1], picture)
     shown = [n for n, place in enumerate(places) if _area(place) > 0]
     flat = rows(grid.reshape(-1, grid.shape[-1]))
     weights = None if weights is None else weights.reshape(-1)[shown]
@@ -98,7 +97,7 @@ def relevance(
     grids = _grids(tower, picture)
     for grid in grids:
         flat = rows(grid.reshape(-1, grid.shape[-1]))
-        total += enlarged((flat @ wanted).reshape(grid.shape[:2]), FINE) / np.float32(len(grids))
+        total += enlarged(np.asarray(flat @ wanted).reshape(grid.shape[:2]), FINE) / np.float32(len(grids))
     places = Fitted.of(picture, tower.preprocess).boxes(FINE, FINE, picture)
     shown = [n for n, place in enumerate(places) if _area(place) > 0]
     return [places[n] for n in shown], total.reshape(-1)[shown]
