@@ -15,7 +15,16 @@ from typing import Annotated, NoReturn
 import typer
 
 from multimodal import __version__
-from multimodal.commands import evaluating, exporting, folders, searching, spaces, vectors, watching
+from multimodal.commands import (
+    benchmarking,
+    evaluating,
+    exporting,
+    folders,
+    searching,
+    spaces,
+    vectors,
+    watching,
+)
 from multimodal.errors import MultimodalError
 
 app = typer.Typer(
@@ -33,6 +42,7 @@ app.command()(exporting.export)
 app.command("import")(exporting.import_)
 app.command()(watching.watch)
 app.command()(evaluating.evaluate)
+app.command()(benchmarking.benchmark)
 app.command()(folders.doctor)
 app.command()(searching.info)
 app.add_typer(spaces.app, name="spaces")

@@ -85,13 +85,22 @@ def cpu_has_bf16() -> bool:
     return bool(says and says())
 
 
+def cpu_name() -> str:
+    """What the processor calls itself, where the system tells."""
+    return _cpuinfo("model name") or platform.processor() or platform.machine()
+
+
 def _cpu_flags() -> set[str]:
+    return set(_cpuinfo("flags", "Features").split())
+
+
+def _cpuinfo(*names: str) -> str:
+    """The first core's value of one of these names; empty where there is no /proc/cpuinfo."""
     path = Path("/proc/cpuinfo")
     if not path.is_file():
-        return set()
+        return ""
     lines = path.read_text(encoding="utf-8", errors="replace").splitlines()
-    named = next((line for line in lines if line.lower().startswith(("flags", "features"))), ":")
-    return set(named.split(":", 1)[1].split())
+    return next((line.split(":", 1)[1].strip() for line in lines if line.startswith(names)), "")
 
 
 def candidates(compute: Compute, kind: str, half: Precision | None = None) -> list[Precision]:
