@@ -25,7 +25,7 @@ LAYERS = [
     {"space"},
     {"pipeline"},
     {"library"},
-    {"console", "evaluate", "export", "formats", "gallery", "integrations"},
+    {"console", "display", "evaluate", "export", "formats", "gallery", "integrations", "plots", "quantise"},
     {"commands"},
     {"cli"},
 ]
