@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import hashlib
 import os
+import shutil
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -149,6 +150,7 @@ def _resumed(file: _Remote, target: Path, part: Path) -> None:
             had = stream.seek(0, os.SEEK_END)
             url = hf_hub_url(file.repo, file.name)
             if had < file.size:
+                _check_room(part.parent, file.size - had, file)
                 http_get(url, stream, resume_size=had, headers=build_hf_headers(), expected_size=file.size)
         if _digest(part, file.digest) != file.digest:
             part.unlink()
@@ -158,6 +160,15 @@ def _resumed(file: _Remote, target: Path, part: Path) -> None:
             )
         target.parent.mkdir(parents=True, exist_ok=True)
         os.replace(part, target)
+
+
+def _check_room(folder: Path, needed: int, file: _Remote) -> None:
+    free = shutil.disk_usage(folder).free
+    if free < needed:
+        raise SpaceError(
+            f"{file.name} of {file.repo} needs {needed / 1e9:.1f} GB more, and {free / 1e9:.1f} GB are free"
+            f" in {folder}."
+        )
 
 
 def _digest(path: Path, like: str | None) -> str:

@@ -6,6 +6,7 @@ from __future__ import annotations
 import json
 import pickle
 import socket
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -254,6 +255,15 @@ def test_a_folder_without_weights_is_no_random_space(folders: dict[str, Path], t
     (tmp_path / "open_clip_config.json").write_text("{}", encoding="utf-8")
     with pytest.raises(SpaceError, match="cannot be loaded"):
         exactly(tmp_path)
+
+
+def test_a_tokenizer_of_transformers_names_the_extra(
+    folders: dict[str, Path], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(sys.modules, "transformers", None)
+    with pytest.raises(SpaceError, match=r"multimodal\[transformers\]"):
+        load_space(folders["siglip"])
+    load_space(folders["clip"])
 
 
 def test_a_trained_pooler_travels_with_the_space(folders: dict[str, Path], tmp_path: Path) -> None:

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -144,6 +146,10 @@ def test_what_goes_wrong_is_one_sentence(
     assert "no repository somewhere/nothing" in run("spaces", "fetch", "hf-hub:somewhere/nothing")[1]
     assert "near it: Tiny-SigLIP/webli" in run("spaces", "fetch", "Tiny-SigLIP/web")[1]
     assert "nothing to fetch" in run("spaces", "fetch", "ViT-B-32@my.pt", "-o", str(tmp_path / "x"))[1]
+    assert "nothing to fetch" in run("spaces", "fetch", "starter")[1]
+    with monkeypatch.context() as full:
+        full.setattr("shutil.disk_usage", lambda _: SimpleNamespace(free=1000))
+        assert re.search(r"needs 0\.0 GB more, and 0\.0 GB are free", run("spaces", "fetch", NAME)[1])
     monkeypatch.setattr(constants, "ENDPOINT", "http://127.0.0.1:9")  # nobody listens there
     said = run("spaces", "fetch", NAME)[1]
     assert "cannot be reached" in said and f"`multimodal spaces fetch {NAME} -o FOLDER` on another" in said

@@ -9,6 +9,8 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 from typer.core import TyperGroup
 
+from multimodal.errors import SpaceError
+
 if TYPE_CHECKING:
     from multimodal.catalogue import SpaceInfo
 
@@ -69,6 +71,8 @@ def fetch(
 
     repo = name.removeprefix(parts.HUB) if name.startswith(parts.HUB) else None
     if out is None:
+        if name == "starter" or Path(name).is_dir():
+            raise SpaceError(f"{name} is on this machine: there is nothing to fetch.")
         known = repo is not None and (sharing.here(repo) is not None or parts.here(name))
         if not known and (repo is None or sharing.fetch(repo, show=not quiet) is None):
             parts.find(name, download=True, show=not quiet)

@@ -156,7 +156,10 @@ def write_texts(parts: Parts, folder: Path) -> None:
 
 
 def tokenizer(parts: Parts) -> Any:
-    """open_clip's tokenizer of a model. The way of `open_clip.get_tokenizer`, which would ask the hub."""
+    """open_clip's tokenizer of a model. The way of `open_clip.get_tokenizer`, which would ask the hub.
+
+    Raises SpaceError where the tokenizer needs what is not installed.
+    """
     from open_clip.tokenizer import DEFAULT_CONTEXT_LENGTH, HFTokenizer, SimpleTokenizer
 
     text = parts.config["text_cfg"]
@@ -165,7 +168,12 @@ def tokenizer(parts: Parts) -> Any:
     if parts.tokenizer is None:
         return SimpleTokenizer(context_length=length, **settings)
     mode = text.get("tokenizer_mode")
-    return HFTokenizer(str(parts.tokenizer), context_length=length, tokenizer_mode=mode, **settings)
+    try:
+        return HFTokenizer(str(parts.tokenizer), context_length=length, tokenizer_mode=mode, **settings)
+    except ImportError as error:
+        raise SpaceError(
+            f"The tokenizer of {parts.name!r} needs transformers: pip install 'multimodal[transformers]'."
+        ) from error
 
 
 def fetch_to(name: str, folder: Path, show: bool = False) -> Path:
