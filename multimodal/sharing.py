@@ -15,7 +15,8 @@ from pathlib import Path
 from multimodal import catalogue, hub
 from multimodal.errors import UnknownSpace
 from multimodal.hub import Need
-from multimodal.towers.parts import CONFIG, HUB, filling, reaching
+from multimodal.towers.folders import filling
+from multimodal.towers.parts import CONFIG, HUB, reaching
 from multimodal.types import Modality
 
 MARKER = "multimodal.json"

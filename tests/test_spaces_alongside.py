@@ -8,7 +8,7 @@ import pytest
 from PIL import Image
 from typer.testing import CliRunner
 
-from multimodal import Library, NoLibrary, QueryError, Space, WrongSpace
+from multimodal import Library, NoLibrary, QueryError, Space, WrongSpace, load_space
 from multimodal.cli import app
 from multimodal.library import finding
 from tests.fakes import fake_space
@@ -95,3 +95,8 @@ def test_the_command_keeps_both(folder: Path, tmp_path: Path) -> None:
     assert Library.find(folder, str(model)) == home
     with Library(home) as library:
         assert library.stats().space == str(model) and library.stats().files == 2
+    other = load_space(write_model(tmp_path / "other", "clip", seed=1))
+    with Library(home, other) as library, pytest.raises(WrongSpace, match=other.space_id):
+        library.search("blue")
+    with Library(home, other) as library, pytest.raises(WrongSpace, match="was made by the space"):
+        library.add(folder)

@@ -67,7 +67,7 @@ def fetch(
 ) -> None:
     """Download a space, once: resumes what was interrupted and checks every file by its hash."""
     from multimodal import sharing
-    from multimodal.towers import parts
+    from multimodal.towers import folders, parts
 
     repo = name.removeprefix(parts.HUB) if name.startswith(parts.HUB) else None
     if out is None:
@@ -79,7 +79,7 @@ def fetch(
         print(f"{name} is on this machine: multimodal index FOLDER --space {name}")
     else:
         if repo is None or sharing.fetch(repo, out, not quiet) is None:
-            parts.fetch_to(name, out, show=not quiet)
+            folders.fetch_to(name, out, show=not quiet)
         print(f"{name} is in {out}: copy that folder anywhere, and give its path as the space")
 
 

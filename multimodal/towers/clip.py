@@ -22,7 +22,7 @@ from numpy.typing import NDArray
 from multimodal import hub
 from multimodal.errors import SpaceError
 from multimodal.precision import PROBE_TEXTS, Chosen, Compute
-from multimodal.towers import networks, parts
+from multimodal.towers import folders, networks, parts
 from multimodal.towers.base import identity, tensors_hash
 from multimodal.towers.parts import Parts
 from multimodal.towers.pixels import ResizeCrop
@@ -277,8 +277,8 @@ def save(loaded: Loaded, folder: Path) -> None:
     for tower, key in (("vision_cfg", "timm_model_pretrained"), ("text_cfg", "hf_model_pretrained")):
         if key in config[tower]:
             config[tower][key] = False
-    parts.write_config(folder, config, open_clip.get_model_preprocess_cfg(loaded.model))
-    parts.write_texts(loaded.parts, folder)
+    folders.write_config(folder, config, open_clip.get_model_preprocess_cfg(loaded.model))
+    folders.write_texts(loaded.parts, folder)
     # clones: tied weights share storage, which safetensors refuses
     tensors = {key: value.clone().contiguous() for key, value in loaded.model.state_dict().items()}
     save_file(tensors, str(folder / "open_clip_model.safetensors"))

@@ -12,7 +12,6 @@ Everything is looked up on this machine; the network is asked only where a downl
 from __future__ import annotations
 
 import json
-import shutil
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -136,25 +135,6 @@ def absolute(name: str) -> str:
     return name
 
 
-def write_config(folder: Path, config: dict[str, Any], preprocess: dict[str, Any]) -> None:
-    """Describe a model in `folder` the way open_clip reads it."""
-    document = {"model_cfg": config, "preprocess_cfg": preprocess}
-    (folder / CONFIG).write_text(json.dumps(document, indent=2), encoding="utf-8")
-
-
-def write_texts(parts: Parts, folder: Path) -> None:
-    """Write the tokenizer and the text model's configuration, where they come from transformers: with them
-    the folder needs no hub."""
-    if parts.tokenizer is not None:
-        with hub.offline():
-            tokenizer(parts).save_pretrained(folder)
-    if parts.text_model is not None:
-        from transformers import AutoConfig
-
-        with hub.offline():
-            AutoConfig.from_pretrained(parts.text_model).save_pretrained(folder / TEXT_MODEL)
-
-
 def tokenizer(parts: Parts) -> Any:
     """open_clip's tokenizer of a model. The way of `open_clip.get_tokenizer`, which would ask the hub.
 
@@ -176,41 +156,6 @@ def tokenizer(parts: Parts) -> Any:
         ) from error
 
 
-def fetch_to(name: str, folder: Path, show: bool = False) -> Path:
-    """Download a listed model to a folder that `load_space` and open_clip read without any network.
-
-    Raises UnknownSpace, SpaceError.
-    """
-    need = weights_needed(name)
-    if need is None:
-        raise SpaceError(f"{name} is on this machine already: there is nothing to fetch.")
-    with reaching(name), filling(folder):
-        weights = hub.fetch(need, folder, show)
-        config, preprocess, model = _described(name, lambda wanted: hub.fetch(wanted, show=show))
-        needs = _text_needs(config).items()
-        texts = {key: hub.fetch(wanted, show=show).parent for key, wanted in needs}
-        parts = Parts(
-            name, model, config, preprocess, weights, texts.get("tokenizer"), texts.get("text_model")
-        )
-        write_texts(parts, folder)
-        write_config(folder, config, preprocess)
-    return folder
-
-
-@contextmanager
-def filling(folder: Path) -> Iterator[None]:
-    """Make a folder to download to; one that an earlier download did not finish is gone on with.
-
-    Raises SpaceError where something else lies in it.
-    """
-    begun = folder / ".cache" / "huggingface"
-    if folder.exists() and not (begun.is_dir() or (folder / CONFIG).is_file()) and any(folder.iterdir()):
-        raise SpaceError(f"{folder} is not empty: name a new folder for the space.")
-    folder.mkdir(parents=True, exist_ok=True)
-    yield
-    shutil.rmtree(folder / ".cache", ignore_errors=True)  # notes for going on after an interruption
-
-
 def _look(name: str) -> tuple[list[Need], Parts | None]:
     """What is missing, or the parts."""
     if name.startswith(FOLDER):
@@ -222,7 +167,7 @@ def _look(name: str) -> tuple[list[Need], Parts | None]:
         if found[0] is None or found[1] is None:
             return [need for need, path in zip(needs, found, strict=True) if path is None], None
         return _in_folder(name, found[0].parent)
-    config, preprocess, model = _described(name, None)
+    config, preprocess, model = described(name, None)
     if "@" in name:
         weights: Path | None = Path(name.partition("@")[2]).expanduser()
         if weights is not None and not weights.is_file():
@@ -255,7 +200,7 @@ def _with_texts(
     folder: Path | None = None,
 ) -> tuple[list[Need], Parts | None]:
     found: dict[str, Path] = {}
-    for key, need in _text_needs(config).items():
+    for key, need in text_needs(config).items():
         path = _beside(folder, key) or _beside(Path(need.repo), key) or need.here()
         if path is None:
             missing = [*missing, need]
@@ -274,7 +219,7 @@ def _beside(folder: Path | None, key: str) -> Path | None:
     return next((folder / name for name in names if (folder / name).is_file()), None)
 
 
-def _text_needs(config: dict[str, Any]) -> dict[str, Need]:
+def text_needs(config: dict[str, Any]) -> dict[str, Need]:
     """What a text tower needs of transformers' repositories."""
     text, needs = config["text_cfg"], {}
     named = text.get("hf_tokenizer_name")
@@ -285,7 +230,7 @@ def _text_needs(config: dict[str, Any]) -> dict[str, Need]:
     return needs
 
 
-def _described(
+def described(
     name: str, fetch: Callable[[Need], Path] | None
 ) -> tuple[dict[str, Any], dict[str, Any], str | None]:
     """Architecture, preprocessing and open_clip's model name of a listed name or a repository's."""
