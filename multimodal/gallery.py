@@ -2,18 +2,15 @@
 
 from __future__ import annotations
 
-import base64
 import html
-import io
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 from multimodal import readers
 from multimodal.errors import ReadError
+from multimodal.moments import THUMB, audio_player, moment, thumbnail
 from multimodal.types import Audio, Clip, Hit, ReadOptions, Segment
 
-THUMB = 180
-"""Pixels of a thumbnail's longer side."""
 _CARD = "display:inline-block;vertical-align:top;width:200px;margin:4px;padding:6px;border:1px solid #8884"
 _SMALL = "font:12px system-ui,sans-serif;overflow-wrap:anywhere"
 
@@ -32,15 +29,16 @@ class Gallery:
 
 
 def show(found: Hit | Path | str | Sequence[Hit | Path | str]) -> Gallery:
-    """Hits, or media files, side by side: pictures, the frame a moment begins with, playable sounds, texts.
+    """Hits, or media files, side by side: pictures, moments of videos and sounds to be played, texts.
 
     A `str` is a file's path here. A file that is gone or broken shows its reason instead.
     """
     items = [found] if isinstance(found, (Hit, Path, str)) else list(found)
-    return Gallery([_card(item if isinstance(item, Hit) else Path(item)) for item in items])
+    return Gallery([card(item if isinstance(item, Hit) else Path(item)) for item in items])
 
 
-def _card(item: Hit | Path) -> str:
+def card(item: Hit | Path) -> str:
+    """A hit or a file as a box of HTML; one that cannot be read shows its reason."""
     path = item.path if isinstance(item, Hit) else item
     lines = [html.escape(str(path.name))]
     if isinstance(item, Hit):
@@ -55,15 +53,17 @@ def _card(item: Hit | Path) -> str:
 
 def _view(item: Hit | Path) -> str:
     if isinstance(item, Hit) and item.modality == "text":
-        return _quote(item.text or "")
+        return _marked(item) if item.snippet else _quote(item.text or "")
+    if isinstance(item, Hit) and item.modality in ("video", "audio") and item.start is not None:
+        return moment(item.path, item.modality, item.start, item.end)
     segment = _segment(item)
     if isinstance(segment.content, str):
         return _quote(segment.content)
     if isinstance(segment.content, Audio):
-        return _player(segment.content)
+        return audio_player(segment.content)
     if isinstance(segment.content, Clip):
-        return _thumbnail(segment.content.frames[len(segment.content.frames) // 2])
-    return _thumbnail(segment.content)
+        return thumbnail(segment.content.frames[len(segment.content.frames) // 2])
+    return thumbnail(segment.content)
 
 
 def _segment(item: Hit | Path) -> Segment:
@@ -86,30 +86,16 @@ def _reaches(segment: Segment, start: float) -> bool:
     return segment.end is not None and segment.end > start + 1e-3
 
 
-def _thumbnail(picture: object) -> str:
-    from PIL import Image
-
-    assert isinstance(picture, Image.Image)
-    small = picture.convert("RGB")
-    small.thumbnail((THUMB, THUMB))
-    file = io.BytesIO()
-    small.save(file, "JPEG", quality=80)
-    return f'<img style="max-width:100%" src="data:image/jpeg;base64,{_base64(file)}">'
-
-
-def _player(sound: Audio) -> str:
-    import soundfile
-
-    file = io.BytesIO()
-    soundfile.write(file, sound.samples, sound.rate, format="OGG", subtype="VORBIS")
-    source = f"data:audio/ogg;base64,{_base64(file)}"
-    return f'<audio controls style="width:100%" src="{source}"></audio>'
+def _marked(hit: Hit) -> str:
+    """The part of a text in which words of the query stand, these in bold."""
+    text, at, parts = hit.snippet or "", 0, []
+    for begin, end in hit.marks:
+        parts += [html.escape(text[at:begin]), f"<b>{html.escape(text[begin:end])}</b>"]
+        at = end
+    shown = "".join(parts) + html.escape(text[at:])
+    return f'<blockquote style="{_SMALL};margin:4px">{shown}</blockquote>'
 
 
 def _quote(text: str) -> str:
     shown = text if len(text) <= 240 else text[:237] + "..."
     return f'<blockquote style="{_SMALL};margin:4px">{html.escape(shown)}</blockquote>'
-
-
-def _base64(file: io.BytesIO) -> str:
-    return base64.b64encode(file.getvalue()).decode("ascii")

@@ -164,6 +164,9 @@ class Hit:
     marks: tuple[tuple[int, int], ...] = ()
     """Where in `snippet` they stand, (begin, end)."""
 
+    def _repr_html_(self) -> str:
+        return _displayed(self)
+
 
 class Hits(list[Hit]):
     """Hits, best first. `presence` is the probability in [0, 1] that the library has what was asked for;
@@ -175,6 +178,16 @@ class Hits(list[Hit]):
         super().__init__(hits)
         self.note = note
         self.presence = presence
+
+    def _repr_html_(self) -> str:
+        return _displayed(self)
+
+
+def _displayed(hits: Hit | Hits) -> str:
+    """Hits as a notebook shows them, by what is loaded when the first one is shown."""
+    from importlib import import_module
+
+    return str(import_module("multimodal.display").shown(hits))
 
 
 @dataclass(frozen=True)

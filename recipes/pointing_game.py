@@ -1,11 +1,11 @@
-"""The pointing game (Zhang et al. 2018, Top-down neural attention by excitation backprop) on composed pictures.
+"""The pointing game on composed pictures (Zhang et al. 2018, Top-down neural attention by excitation).
 
     python -m recipes.pointing_game [collages of each kind] [seed]
 
-Held-out stamps are laid on white in squares of 2 x 2 and 3 x 3. A caption of one of them is asked for: a method
-scores where the highest place of its map lies in that stamp's box. Chance is the box's share of the collage.
-Compared are what `space.explain` does, its patches at the network's own size, class activation by gradients
-(Selvaraju et al. 2017, Grad-CAM) and covering squares (Zeiler & Fergus 2014).
+Held-out stamps are laid on white in squares of 2 x 2 and 3 x 3. A caption of one of them is asked for: a
+method scores where the highest place of its map lies in that stamp's box. Chance is the box's share of the
+collage. Compared are what `space.explain` does, its patches at the network's own size, class activation by
+gradients (Selvaraju et al. 2017, Grad-CAM) and covering squares (Zeiler & Fergus 2014).
 """
 
 from __future__ import annotations

@@ -28,7 +28,7 @@ def image_tokens(tower: ClipImageTower, pixels: NDArray[np.uint8]) -> Arrays | N
 
     None where the vision tower is no transformer whose inside is known: a convolutional one, say.
     """
-    visual = tower._model.visual
+    visual = network(tower).visual
     mean = torch.tensor(tower.preprocess.mean).view(1, 3, 1, 1)
     std = torch.tensor(tower.preprocess.std).view(1, 3, 1, 1)
     inputs = torch.from_numpy(pixels.copy()).permute(2, 0, 1)[None].float().div_(255)
@@ -47,7 +47,7 @@ def image_tokens(tower: ClipImageTower, pixels: NDArray[np.uint8]) -> Arrays | N
 
 def text_tokens(tower: ClipTextTower, text: str) -> Any:
     """Strings, offsets, features (t, dim) and attention (t,) of a text's sub-words; None as above."""
-    model = tower._model
+    model = network(tower)
     part = model if hasattr(model, "token_embedding") else getattr(model, "text", None)
     if part is None or not hasattr(part, "transformer") or not hasattr(part, "token_embedding"):
         return None
@@ -71,6 +71,11 @@ def text_tokens(tower: ClipTextTower, text: str) -> Any:
             ids += row[0, inside].tolist()
     strings = [_string(tokens._tokenizer, token) for token in ids]
     return strings, aligned(text, strings), np.concatenate(features), np.concatenate(weights)
+
+
+def network(tower: Any) -> Any:
+    """The float32 model that a tower runs."""
+    return tower.model if hasattr(tower, "model") else tower._model
 
 
 def aligned(text: str, strings: list[str]) -> list[tuple[int, int]]:

@@ -11,6 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from multimodal.errors import QueryError
+from multimodal.explain.figures import need
 from multimodal.explain.tokens import Place
 from multimodal.types import Modality
 
@@ -62,8 +63,7 @@ class Explanation:
     def save(self, path: str | Path) -> Path:
         """Write `plot()` to a .png, .jpg, .svg, .pdf or .webp file. Raises QueryError for other names."""
         target = Path(path)
-        if target.suffix.lower() not in FORMATS:
-            raise QueryError(f"A figure is saved as {', '.join(FORMATS)}, not as {target.name!r}.")
+        check_figure(target)
         figure: Any = self.plot()
         figure.write(target)
         return target
@@ -73,3 +73,12 @@ class Explanation:
         figure: Any = self.plot()
         figure.write(file, format="png")
         return file.getvalue()
+
+
+def check_figure(path: Path) -> None:
+    """Raises QueryError where a figure cannot be written: of no known format, in no folder, no matplotlib."""
+    if path.suffix.lower() not in FORMATS:
+        raise QueryError(f"A figure is saved as {', '.join(FORMATS)}, not as {path.name!r}.")
+    if not path.absolute().parent.is_dir():
+        raise QueryError(f"There is no folder {path.parent} to save the figure in.")
+    need()

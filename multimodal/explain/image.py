@@ -149,7 +149,8 @@ def _grids(tower: Any, picture: Image) -> list[Floats]:
 
 
 def _is_clip(tower: Any) -> bool:
-    return hasattr(tower, "_model") and isinstance(tower.preprocess, ResizeCrop)
+    model = getattr(tower, "model", None) or getattr(tower, "_model", None)
+    return hasattr(model, "visual") and isinstance(tower.preprocess, ResizeCrop)
 
 
 def _crops(picture: Image) -> list[Image]:

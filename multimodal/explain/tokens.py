@@ -27,6 +27,20 @@ class Place:
     hertz: tuple[float, float] | None = None
     """Lowest and highest frequency of a patch of a spectrogram."""
 
+    def described(self) -> str:
+        """The place in words: `pirate`, `at (170, 28)`, `5.5-6.0 s`, `3.5-3.6 s, 750-2026 Hz`."""
+        if self.text is not None:
+            return self.text
+        if self.box is not None:
+            left, top, right, bottom = self.box
+            return f"at ({(left + right) / 2:.0f}, {(top + bottom) / 2:.0f})"
+        parts = []
+        if self.seconds is not None:
+            parts.append(f"{self.seconds[0]:.1f}-{self.seconds[1]:.1f} s")
+        if self.hertz is not None:
+            parts.append(f"{self.hertz[0]:.0f}-{self.hertz[1]:.0f} Hz")
+        return ", ".join(parts)
+
 
 @dataclass(frozen=True, eq=False)
 class Tokens:
