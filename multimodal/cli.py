@@ -18,6 +18,7 @@ from multimodal import __version__
 from multimodal.commands import (
     benchmarking,
     evaluating,
+    explaining,
     exporting,
     folders,
     searching,
@@ -37,6 +38,7 @@ app = typer.Typer(
 app.command()(folders.index)
 app.command(cls=searching.SearchCommand)(searching.search)
 app.command()(searching.duplicates)
+app.command()(explaining.explain)
 app.command()(vectors.embed)
 app.command()(exporting.export)
 app.command("import")(exporting.import_)
