@@ -26,8 +26,19 @@ def model(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return write_model(tmp_path_factory.mktemp("siglip"), "siglip")
 
 
+@pytest.fixture(scope="module")
+def own_text(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return write_model(tmp_path_factory.mktemp("roberta"), "roberta")
+
+
+def files_of(folder: Path) -> list[Path]:
+    return [path for path in sorted(folder.rglob("*")) if path.is_file()]
+
+
 @pytest.fixture
-def hub(model: Path, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Iterator[Repositories]:
+def hub(
+    model: Path, own_text: Path, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> Iterator[Repositories]:
     """A hub with the tiny SigLIP, which is on open_clip's list, and its tokenizer in another repository."""
     import huggingface_hub.constants as constants
     import open_clip.factory
@@ -37,6 +48,7 @@ def hub(model: Path, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Iterato
     tag = open_clip.pretrained._slpcfg(hf_hub="somewhere/tiny-siglip/")
     monkeypatch.setitem(open_clip.pretrained._PRETRAINED, "Tiny-SigLIP", {"webli": tag})
     contents = {path.name: path.read_bytes() for path in model.iterdir()}
+    roberta = {str(path.relative_to(own_text).as_posix()): path.read_bytes() for path in files_of(own_text)}
     tokens = {name: content for name, content in contents.items() if name.startswith("token")}
     with serving() as (address, repositories):
         monkeypatch.setattr(constants, "ENDPOINT", address)
@@ -50,6 +62,7 @@ def hub(model: Path, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Iterato
             "somewhere/tiny-siglip": weights,
             "somewhere/tokens": tokens,
             "somewhere/whole": {**contents, "config.json": b"{}"},
+            "somewhere/roberta": roberta,
         }
         yield repositories
 
@@ -75,6 +88,17 @@ def test_fetch_brings_what_a_space_needs_and_nothing_comes_unasked(hub: Reposito
     assert len(hub.asked) == seen
     assert run("spaces", "fetch", NAME, "-q")[0] == 0  # what is there is not asked for again
     assert len(hub.asked) == seen
+
+
+@pytest.mark.parametrize("into_folder", [False, True])
+def test_a_repository_with_its_own_text_model_needs_no_other(
+    hub: Repositories, own_text: Path, tmp_path: Path, into_folder: bool
+) -> None:
+    del hub.files["somewhere/tokens"]
+    where = ["-o", str(tmp_path / "out")] if into_folder else []
+    assert run("spaces", "fetch", "hf-hub:somewhere/roberta", "-q", *where)[0] == 0
+    space = load_space(tmp_path / "out" if into_folder else "hf-hub:somewhere/roberta")
+    assert space.space_id == load_space(own_text).space_id
 
 
 def test_python_downloads_on_request(hub: Repositories, model: Path) -> None:

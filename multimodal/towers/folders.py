@@ -16,6 +16,7 @@ from multimodal.towers.parts import (
     CONFIG,
     TEXT_MODEL,
     Parts,
+    beside,
     described,
     reaching,
     text_needs,
@@ -55,7 +56,7 @@ def fetch_to(name: str, folder: Path, show: bool = False) -> Path:
         weights = hub.fetch(need, folder, show)
         config, preprocess, model = described(name, lambda wanted: hub.fetch(wanted, show=show))
         needs = text_needs(config).items()
-        texts = {key: hub.fetch(wanted, show=show).parent for key, wanted in needs}
+        texts = {key: (beside(folder, key) or hub.fetch(want, show=show)).parent for key, want in needs}
         parts = Parts(
             name, model, config, preprocess, weights, texts.get("tokenizer"), texts.get("text_model")
         )

@@ -108,7 +108,7 @@ def _elsewhere(name: str) -> str:
 def weights_needed(name: str) -> Need | None:
     """The weights of MODEL/TAG or hf-hub:OWNER/REPO on the hub; None for a name that is a file or folder."""
     if name.startswith(HUB):
-        return Need(name.removeprefix(HUB), WEIGHTS, ("README.md",))
+        return Need(name.removeprefix(HUB), WEIGHTS, ("README.md", *BESIDE, f"{TEXT_MODEL}/*"))
     if name.startswith(FOLDER) or "@" in name:
         return None
     return weights_at(str(_tag(*_split(name))["hf_hub"]))
@@ -162,7 +162,7 @@ def _look(name: str) -> tuple[list[Need], Parts | None]:
         return _in_folder(name, Path(name.removeprefix(FOLDER)).expanduser())
     if name.startswith(HUB):
         repo = name.removeprefix(HUB)
-        needs = [Need(repo, (CONFIG,)), Need(repo, WEIGHTS, ("README.md",))]
+        needs = [Need(repo, (CONFIG,)), weights_needed(name) or Need(repo, WEIGHTS)]
         found = [need.here() for need in needs]
         if found[0] is None or found[1] is None:
             return [need for need, path in zip(needs, found, strict=True) if path is None], None
@@ -201,7 +201,7 @@ def _with_texts(
 ) -> tuple[list[Need], Parts | None]:
     found: dict[str, Path] = {}
     for key, need in text_needs(config).items():
-        path = _beside(folder, key) or _beside(Path(need.repo), key) or need.here()
+        path = beside(folder, key) or beside(Path(need.repo), key) or need.here()
         if path is None:
             missing = [*missing, need]
         else:
@@ -212,7 +212,8 @@ def _with_texts(
     return [], parts
 
 
-def _beside(folder: Path | None, key: str) -> Path | None:
+def beside(folder: Path | None, key: str) -> Path | None:
+    """What a folder has itself of a tokenizer or a text model's configuration (`text_needs`)."""
     if folder is None:
         return None
     names = [f"{TEXT_MODEL}/config.json"] if key == "text_model" else TOKENIZER
