@@ -95,6 +95,8 @@ def card(facts: Facts, repo: str, made_from: str | None, open_clip: bool, own: s
 any of them finds any other.
 
 ```python
+from pathlib import Path
+
 from multimodal import Space
 
 space = Space.from_hub("{repo}")
