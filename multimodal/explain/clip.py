@@ -38,6 +38,14 @@ def image_tokens(tower: ClipImageTower, pixels: NDArray[np.uint8]) -> Arrays | N
             return _trunk(visual, inputs)
         if not hasattr(visual, "transformer") or getattr(visual, "attn_pool", None) is not None:
             return None
+        if visual.pool_type == "avg":  # of a mean, each patch is a part as it is
+            caught: list[Any] = []
+            hook = visual.transformer.register_forward_hook(lambda _, __, out: caught.append(out))
+            try:
+                visual(inputs)
+            finally:
+                hook.remove()
+            return _numpy(visual.ln_post(caught[0][0, 1:]) @ visual.proj), None
         if visual.pool_type != "tok" or not _plain(visual.transformer):
             return None
         values, attention = _last(visual.transformer, lambda: visual(inputs), pooled=0)
