@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any, overload
 
 import numpy as np
 from numpy.typing import NDArray
@@ -21,6 +21,8 @@ from multimodal.types import Audio, Clip, Content, Item, Match, Modality, Segmen
 
 if TYPE_CHECKING:
     from multimodal.explain import Explanation, Tokens
+    from multimodal.labels import Label
+    from multimodal.matching import Assignment
 
 
 class Space(Mapping[Modality, Encoder]):
@@ -132,29 +134,49 @@ class Space(Mapping[Modality, Encoder]):
         """Cosines (n, m) of every item of `a` with every item of `b`, in [-1, 1]."""
         return self.embed(a) @ self.embed(b).T
 
-    def match(self, media: Item, captions: Sequence[str]) -> list[Match]:
-        """Captions ranked for one image, video, sound or text, best first.
+    @overload
+    def match(self, media: list[Any] | tuple[Any, ...], captions: Sequence[str]) -> list[list[Match]]: ...
+    @overload
+    def match(self, media: Item, captions: Sequence[str]) -> list[Match]: ...
+    def match(self, media: Any, captions: Sequence[str]) -> Any:
+        """Captions ranked for an image, video, sound or text, best first; for a list of items, a list each.
 
         Probabilities are the softmax of cosines times the space's logit scale and sum to 1 over the
         captions given. A space with a `logit_bias` (SigLIP; Zhai et al. 2023) judges each caption by itself:
         the sigmoid of scale times cosine plus bias. The margin is the cosine above the next best caption (for
         the last: 0). Raises QueryError without captions.
         """
-        if isinstance(captions, str) or not len(captions):
-            raise QueryError("match takes a list of at least one caption.")
-        cosines = self.similarity(media, list(captions))[0].astype(np.float64)
-        if self.logit_bias is None:
-            raised = np.exp(self.logit_scale * (cosines - cosines.max()))
-            probabilities = raised / raised.sum()
-        else:
-            probabilities = 1 / (1 + np.exp(-(self.logit_scale * cosines + self.logit_bias)))
-        order = np.argsort(-cosines, kind="stable")
-        runner_up = np.append(cosines[order][1:], cosines[order][-1])
-        margins = cosines[order] - runner_up
-        return [
-            Match(captions[index], float(cosines[index]), float(probabilities[index]), float(margin))
-            for index, margin in zip(order, margins, strict=True)
-        ]
+        from multimodal import matching
+
+        if isinstance(media, (list, tuple)):
+            return matching.match_each(self, media, captions)
+        return matching.match_each(self, [media], captions)[0]
+
+    def assign(self, items: Sequence[Item], captions: Sequence[str]) -> Assignment:
+        """One caption for each item, no caption twice, the sum of cosines the largest there is; says which
+        pairs are doubtful (`multimodal.matching.assign`). Raises QueryError."""
+        from multimodal import matching
+
+        return matching.assign(self, items, captions)
+
+    def classify(
+        self,
+        media: Item,
+        labels: Sequence[str] | Mapping[str, Any],
+        templates: Sequence[str] | Mapping[Modality, Sequence[str]] | None = None,
+        none: bool = False,
+    ) -> list[Label]:
+        """Which of some labels an item is, most probable first, without training.
+
+        Labels may lie below each other ({"animal": ["cat", "dog"]}, or "animal > cat"); a label's probability
+        is then the sum of those below. `templates` are sentences with "{}" for the label (for each modality,
+        where a mapping); by default several that suit the modality of the item, whose mean is compared.
+        With `none` an item may be "none of these". `multimodal.labels.Classifier` keeps the labels for many
+        items. Raises QueryError, ReadError, NoEncoder.
+        """
+        from multimodal.labels import Classifier
+
+        return Classifier(self, labels, templates, none)(_file_or_segment(media))
 
     def frame_weights(self, clip: Clip) -> NDArray[np.float32]:
         """Temporal attention of a clip: how much each frame counts, (t,), sums to 1."""

@@ -1,0 +1,119 @@
+"""Which caption fits: ranked captions for an item, or one caption for each of several items."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import numpy as np
+from numpy.typing import NDArray
+
+from multimodal.errors import QueryError
+from multimodal.types import Item, Match, Vectors
+
+if TYPE_CHECKING:
+    from multimodal.space import Space
+
+DOUBTFUL = 0.5
+"""Probability of a pair below which it is doubtful: then the other captions together are likelier."""
+
+
+def probabilities(space: Space, cosines: NDArray[np.floating]) -> NDArray[np.float64]:
+    """Cosines (..., c) with c captions as probabilities.
+
+    The softmax over the captions of cosine times the space's logit scale (CLIP; Radford et al. 2021): they
+    sum to 1. A space with a `logit_bias` judges each caption by itself, by the sigmoid of scale times cosine
+    plus bias (SigLIP; Zhai et al. 2023).
+    """
+    logits = space.logit_scale * np.asarray(cosines, np.float64)
+    if space.logit_bias is not None:
+        return np.asarray(1 / (1 + np.exp(-(logits + space.logit_bias))))
+    raised = np.exp(logits - logits.max(axis=-1, keepdims=True))
+    return np.asarray(raised / raised.sum(axis=-1, keepdims=True))
+
+
+def match_each(space: Space, items: Sequence[Item], captions: Sequence[str]) -> list[list[Match]]:
+    """See `Space.match`: a list for each item."""
+    rows = caption_rows(space, captions)
+    return [ranked(space, row @ rows.T, captions) for row in space.embed(list(items))] if items else []
+
+
+def caption_rows(space: Space, captions: Sequence[str]) -> Vectors:
+    """The unit rows (c, dim) of captions. Raises QueryError where there are none."""
+    if isinstance(captions, str) or not len(captions):
+        raise QueryError("match takes a list of at least one caption.")
+    return space.embed(list(captions))
+
+
+def ranked(space: Space, cosines: NDArray[np.floating], captions: Sequence[str]) -> list[Match]:
+    """Captions by their cosines (c,) with one item, best first."""
+    values = np.asarray(cosines, np.float64)
+    chances = probabilities(space, values)
+    order = np.argsort(-values, kind="stable")
+    sorted_values = values[order]
+    margins = sorted_values - np.append(sorted_values[1:], sorted_values[-1])
+    return [
+        Match(captions[place], float(values[place]), float(chances[place]), float(margin))
+        for place, margin in zip(order.tolist(), margins.tolist(), strict=True)
+    ]
+
+
+@dataclass(frozen=True)
+class Pair:
+    """An item and the caption it was given, by their places in what was asked.
+
+    `probability` is the smaller of two: that of this caption among all for the item, and of this item among
+    all for the caption. `margin` is the cosine above the best other caption of the item; below 0 another
+    one fits it better, and was needed elsewhere.
+    """
+
+    item: int
+    caption: int
+    cosine: float
+    probability: float
+    margin: float
+
+    @property
+    def doubtful(self) -> bool:
+        """Whether a person should look at it."""
+        return self.probability < DOUBTFUL or self.margin < 0
+
+
+@dataclass(frozen=True)
+class Assignment:
+    """Captions given out one to one. `items` and `captions` are the places of those left without."""
+
+    pairs: tuple[Pair, ...]
+    items: tuple[int, ...] = ()
+    captions: tuple[int, ...] = ()
+
+    @property
+    def doubtful(self) -> list[Pair]:
+        """The pairs that a person should look at, the least probable first."""
+        return sorted((pair for pair in self.pairs if pair.doubtful), key=lambda pair: pair.probability)
+
+
+def assign(space: Space, items: Sequence[Item] | Vectors, captions: Sequence[str]) -> Assignment:
+    """Give each item a caption of its own, so that the sum of cosines is the largest (the Hungarian method;
+    scipy's `linear_sum_assignment`). With more of one than of the other some are left over.
+
+    `items` may be their unit rows (n, dim). Raises QueryError where there is nothing to give or to get.
+    """
+    from scipy.optimize import linear_sum_assignment
+
+    if isinstance(items, (str, bytes)) or not len(items):
+        raise QueryError("assign takes a list of at least one item.")
+    rows = items if isinstance(items, np.ndarray) else space.embed(list(items))
+    cosines = (rows @ caption_rows(space, captions).T).astype(np.float64)
+    taken, given = linear_sum_assignment(cosines, maximize=True)
+    forward, back = probabilities(space, cosines), probabilities(space, cosines.T).T
+    pairs = []
+    for item, caption in zip(taken.tolist(), given.tolist(), strict=True):
+        others = np.delete(cosines[item], caption)
+        margin = float(cosines[item, caption] - others.max()) if len(others) else 0.0
+        chance = float(min(forward[item, caption], back[item, caption]))
+        pairs.append(Pair(item, caption, float(cosines[item, caption]), chance, margin))
+    left = set(range(len(rows))) - {pair.item for pair in pairs}
+    over = set(range(len(captions))) - {pair.caption for pair in pairs}
+    return Assignment(tuple(pairs), tuple(sorted(left)), tuple(sorted(over)))
