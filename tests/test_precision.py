@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 from typing import Any
 
@@ -186,3 +187,27 @@ def test_a_compiled_tower_gives_the_same(folders: dict[str, Path]) -> None:
     exact = load_space(folders["clip"], precision="fp32").embed(items)
     compiled = load_space(folders["clip"], precision="fp32", compiled=True).embed(items)
     assert (exact * compiled).sum(axis=1).min() > 0.99999
+
+
+def test_the_command_times_each_precision_beside_float32(
+    folders: dict[str, Path], monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    from multimodal.commands import benchmarking
+
+    monkeypatch.setattr(benchmarking, "modes", lambda name: [Compute("fp32"), Compute("bf16")])
+    benchmarking.benchmark(str(folders["clip"]), batch=2, seconds=0.01, as_json=True)
+    told = json.loads(capsys.readouterr().out)
+    lines = {(line["modality"], line["precision"]): line for line in told["speeds"]}
+    assert set(lines) == {(modality, kind) for modality in ("image", "text") for kind in ("fp32", "bf16")}
+    assert all(line["per_second"] > 0 and line["problem"] is None for line in lines.values())
+    assert lines["image", "fp32"]["cosine"] == 1 > lines["image", "bf16"]["cosine"] > 0.99
+    assert all(line["accepted"] == (line["cosine"] >= TOLERANCE) for line in lines.values())
+    benchmarking.benchmark(str(folders["clip"]), batch=2, seconds=0.01, as_json=False)
+    shown = capsys.readouterr().out
+    assert "against fp32" in shown and "1.00 times" in shown
+
+
+def test_the_starter_has_one_mode() -> None:
+    from multimodal.commands import benchmarking
+
+    assert [mode.precision for mode in benchmarking.modes("starter#192")] == ["fp32"]
