@@ -30,7 +30,10 @@ def cosines(a: Space, b: Space, items: list[Image.Image]) -> np.ndarray:
     return (a.embed(items) * b.embed(items)).sum(axis=1)  # type: ignore[arg-type]
 
 
-@pytest.mark.parametrize("family", ["clip", "coca", "mobileclip", "siglip"])
+@pytest.mark.parametrize(
+    "family",
+    ["clip", *(pytest.param(name, marks=pytest.mark.slow) for name in ("coca", "mobileclip", "siglip"))],
+)
 def test_rows_are_torchs(tmp_path: Path, family: str) -> None:
     model = write_model(tmp_path / family, family)
     exact = load_space(model, precision="fp32")
@@ -46,8 +49,6 @@ def test_bf16_is_checked_and_rows_do_not_depend_on_their_batch(folder: Path) -> 
     assert cosines(exact, space, pictures(3)).min() > 0.99
     alone = np.concatenate([space.embed(one) for one in pictures(3)])
     assert (space.embed(pictures(3)) * alone).sum(axis=1).min() >= 0.99999  # type: ignore[arg-type]
-    kept = load_space(folder, backend="openvino")["image"].tower.chosen  # type: ignore[attr-defined]
-    assert kept.cosine >= 0.9995
 
 
 def test_what_it_cannot_do_is_said(folder: Path) -> None:
