@@ -18,7 +18,11 @@ def test_there_are_notebooks() -> None:
     assert NOTEBOOKS
 
 
-@pytest.mark.parametrize("path", NOTEBOOKS, ids=lambda path: path.stem)
+# all but the first draw figures, 10 to 20 s each
+RUN = [pytest.param(path, marks=[pytest.mark.slow] * (not path.stem.startswith("01"))) for path in NOTEBOOKS]
+
+
+@pytest.mark.parametrize("path", RUN, ids=[path.stem for path in NOTEBOOKS])
 def test_a_notebook_runs(path: Path, tmp_path: Path) -> None:
     import nbformat
     from nbclient import NotebookClient
@@ -42,3 +46,4 @@ def test_a_notebook_is_committed_as_run_and_defines_nothing(path: Path) -> None:
     assert any(cell.outputs for cell in cells)
     assert not any(line.startswith(("def ", "class ")) for cell in cells for line in cell.source.splitlines())
     assert not any(output.output_type == "error" for cell in cells for output in cell.outputs)
+    assert path.stat().st_size < 400_000

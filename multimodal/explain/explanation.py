@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import io
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -69,10 +68,8 @@ class Explanation:
         return target
 
     def _repr_png_(self) -> bytes:
-        file = io.BytesIO()
         figure: Any = self.plot()
-        figure.write(file, format="png")
-        return file.getvalue()
+        return bytes(figure._repr_png_())
 
 
 def check_figure(path: Path) -> None:
