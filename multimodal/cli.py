@@ -21,8 +21,10 @@ from multimodal.commands import (
     explaining,
     exporting,
     folders,
+    matching,
     searching,
     spaces,
+    tagging,
     vectors,
     watching,
 )
@@ -39,6 +41,9 @@ app.command()(folders.index)
 app.command(cls=searching.SearchCommand)(searching.search)
 app.command()(searching.duplicates)
 app.command()(explaining.explain)
+app.command()(matching.match)
+app.command()(matching.caption)
+app.command()(tagging.tag)
 app.command()(vectors.embed)
 app.command()(exporting.export)
 app.command("import")(exporting.import_)

@@ -203,7 +203,7 @@ class Space(Mapping[Modality, Encoder]):
         start: float | None = None,
         end: float | None = None,
     ) -> Explanation:
-        """Which words, places, frames or sounds of an item speak for a query; `.plot()` and `.save()` show it.
+        """Which words, places, frames or sounds of an item speak for a query; `.save()` draws it.
 
         The query may be of any modality; without one it is the item itself: what carries its vector. Of a
         file with several passages or pages the one nearest to the query is explained. `start` and `end` as

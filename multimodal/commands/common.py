@@ -20,6 +20,10 @@ LibraryOption = Annotated[
 SpaceOption = Annotated[
     str, typer.Option("--space", metavar="NAME", help="'starter', an open_clip MODEL/TAG, or a saved folder.")
 ]
+InSpaceOption = Annotated[
+    str | None,
+    typer.Option("--space", metavar="NAME", help="Of several libraries of a folder, the one of this space."),
+]
 PrecisionOption = Annotated[
     str,
     typer.Option("--precision", metavar="NAME", help="auto, fp32, bf16, fp16 or int8, of open_clip models."),

@@ -40,6 +40,10 @@ def index(
     workers: WorkersOption = None,
     timeout: TimeoutOption = None,
     memory: MemoryOption = None,
+    storage: Annotated[
+        str | None,
+        typer.Option("--storage", metavar="KIND", help="What searches scan: float16, int8 or binary."),
+    ] = None,
     precision: PrecisionOption = "auto",
     backend: BackendOption = "torch",
     report: Annotated[
@@ -60,7 +64,7 @@ def index(
     given = space_in(library or place / ".multimodal", space, precision, backend)
     home = finding.alongside(place, given.name) if alongside and given else library or place / ".multimodal"
     with (
-        Library(home, given) as opened,
+        Library(home, given, storage) as opened,  # type: ignore[arg-type]
         report_lines(report) as note,
         index_progress(quiet) as show,
     ):

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 from typer.core import TyperCommand
 
-from multimodal.commands.common import LibraryOption, modalities_of, open_library
+from multimodal.commands.common import InSpaceOption, LibraryOption, modalities_of, open_library
 from multimodal.errors import NoMediaFile, QueryError
 
 if TYPE_CHECKING:
@@ -46,6 +46,7 @@ def search(
         ),
     ] = None,
     library: LibraryOption = None,
+    space: InSpaceOption = None,
     k: Annotated[int, typer.Option("-k", min=1, help="How many results.")] = 10,
     modalities: Annotated[
         str | None, typer.Option("--in", metavar="LIST", help="Only these, e.g. image,video,audio,text.")
@@ -91,7 +92,7 @@ def search(
     """Find files, and moments in them, by meaning. The library is the nearest .multimodal from here up."""
     from multimodal.console import print_hits
 
-    with open_library(library) as opened:
+    with open_library(library, space) as opened:
         hits = opened.search(
             _asked(query or [], like),
             k,
@@ -134,11 +135,11 @@ def duplicates(
         print_duplicates(groups)
 
 
-def info(library: LibraryOption = None) -> None:
+def info(library: LibraryOption = None, space: InSpaceOption = None) -> None:
     """What the library holds and which space made it."""
     from multimodal.console import print_stats
 
-    with open_library(library) as opened:
+    with open_library(library, space) as opened:
         print_stats(opened.stats(), opened.path)
 
 

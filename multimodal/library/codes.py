@@ -187,11 +187,18 @@ def keep(matrices: Mapping[Any, Matrix], storage: Storage = "float16") -> None:
     """Make or complete the codes beside the mapped files of a library; a search never waits for them.
 
     A million rows of 512 take a core 15 s for an "index", 8 for "binary"; of rows added later a shard gets
-    codes when they are `LAG` of it. Where they cannot be written, searches stay exact.
+    codes when they are `LAG` of it. Where they cannot be written, searches stay exact. Codes of another kind
+    are taken away.
     """
     kind = wanted(storage, matrices)
     for matrix in matrices.values():
-        if kind is not None and matrix.stem is not None and len(matrix) >= CODED_FROM:
+        if matrix.stem is None:
+            continue
+        with suppress(OSError):  # Windows keeps what a reader has mapped
+            for path in matrix.stem.parent.glob(f"{matrix.stem.name}.*{SUFFIX}"):
+                if kind is None or not path.name.startswith(f"{matrix.stem.name}.{kind}"):
+                    path.unlink()
+        if kind is not None and len(matrix) >= CODED_FROM:
             with suppress(OSError):
                 _keep(matrix, matrix.stem, kind)
 

@@ -19,6 +19,7 @@ from multimodal.errors import NoLibrary, QueryError, WrongSpace
 from multimodal.library import finding
 from multimodal.library.answering import MODES, Mode, Request
 from multimodal.library.asking import asked, rows_of
+from multimodal.library.codes import STORAGES, Storage
 from multimodal.library.duplicates import THRESHOLD, Duplicates, find_duplicates
 from multimodal.library.filters import Filter
 from multimodal.library.indexing import Progress, Run
@@ -51,8 +52,14 @@ class Library:
     contains the library is stored relative to it, so both can move together.
     """
 
-    def __init__(self, path: str | Path, space: Space | None = None) -> None:
-        """`space` None stands for the one the library was made by, or for the starter."""
+    def __init__(self, path: str | Path, space: Space | None = None, storage: Storage | None = None) -> None:
+        """`space` None stands for the one the library was made by, or for the starter. `storage` says what
+        searches scan, from the next `add` on: "float16" (the rows themselves, exactly; above a million of
+        them codes that find candidates), or "int8" and "binary", which take a half and a fourteenth of the
+        memory and score candidates by the rows. Raises QueryError for another."""
+        if storage is not None and storage not in STORAGES:
+            raise QueryError(f"Vectors are stored as {', '.join(STORAGES)}, not as {storage!r}.")
+        self._storage = storage
         self.path = Path(os.path.realpath(Path(path).expanduser()))
         self._roots = Roots(self.path)
         self._given = space
@@ -144,6 +151,8 @@ class Library:
             return encode_files(files, space, workers=workers, limits=limited, on_progress=listen)
 
         with self._writing(space) as store:
+            if self._storage is not None:
+                store.put_setting("storage", self._storage)
             roots = replace(self._roots, exclude=tuple(exclude))
             targets = [roots.target(store, start) for start in starts]
             run = Run(store, targets, recipe, encode, progress, on_record)

@@ -17,9 +17,9 @@ from multimodal.library.store import KeptFrames
 from multimodal.library.vectors import Matrix
 from multimodal.types import Modality
 
-FEW = 10_000
-"""Rows that a filter lets through and that are compared for that search alone, 40 ms; more are judged as
-their whole modality is."""
+FEW = 1_000
+"""Rows that a filter lets through and that are compared for that search alone, 4 ms; more are judged as their
+whole modality is."""
 SAMPLE = 256
 """Moments whose frames say what attention to them adds to a best cosine."""
 

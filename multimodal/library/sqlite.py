@@ -100,6 +100,11 @@ class SqliteStore:
                     self._db.execute("ROLLBACK")
                 raise
 
+    def put_setting(self, name: str, value: str | int) -> None:
+        """Set what says nothing of the rows themselves."""
+        with self._transaction():
+            self._db.execute("INSERT OR REPLACE INTO settings (name, value) VALUES (?, ?)", (name, value))
+
     def settings(self) -> dict[str, Any]:
         return dict(self._db.execute("SELECT name, value FROM settings").fetchall())
 

@@ -159,6 +159,10 @@ class Store(Protocol):
         """`library` (a random id), `space`, `space_id`, `dim`, and the counters `generation` (every write)
         and `deletions` (writes that took segments away)."""
 
+    def put_setting(self, name: str, value: str | int) -> None:
+        """Set what says nothing of the rows themselves; `storage` is how they are searched
+        (`multimodal.library.codes`)."""
+
     def snapshot(self) -> AbstractContextManager[Store]:
         """Context in which all reads see one state, whatever is written meanwhile."""
 

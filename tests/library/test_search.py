@@ -14,10 +14,12 @@ from multimodal.library import Filter, calibration
 from multimodal.library.asking import Asked, asked
 from multimodal.library.bank import Bank
 from multimodal.library.calibration import measure
+from multimodal.library.codes import Storage
 from multimodal.library.search import Judge, rank
 from multimodal.library.vectors import Kernel, Matrix
 from multimodal.space import Space
 from multimodal.types import Modality
+from tests.fakes import fake_space
 from tests.library.conftest import TEXTS
 from tests.media import tone, write_image, write_sound, write_video
 
@@ -200,6 +202,21 @@ def test_a_moment_is_found_by_the_frames_that_the_query_looks_at(mixed: Library,
     fade = next(hit for hit in hits if hit.path.name == "fade.mp4")
     assert fade.frames and sum(weight for _, weight in fade.frames) == pytest.approx(1, abs=1e-5)
     assert all(fade.start <= time <= fade.end for time, _ in fade.frames)  # type: ignore[operator]
+
+
+@pytest.mark.parametrize("storage", ["int8", "binary"])
+def test_a_library_may_be_scanned_by_codes(photos: Path, serial: object, storage: Storage):
+    (photos / "many.txt").write_text("\n\n".join(f"page {n} of nothing " * 30 for n in range(4200)))
+    with Library(photos / ".multimodal", fake_space(), storage) as library:
+        library.add(photos)
+        vectors = library.path / "vectors"
+        assert any(f".{storage}" in path.name for path in vectors.iterdir())
+        assert first(library, "cat in a hat") == first(library, "cat in a hat", exact=True) == "cat.txt"
+    with Library(photos / ".multimodal", fake_space(), "float16") as library:
+        library.add(photos)
+        assert not any(f".{storage}" in path.name for path in vectors.iterdir())
+    with pytest.raises(QueryError, match="float16, int8, binary"):
+        Library(photos / ".multimodal", storage="float8")  # type: ignore[arg-type]
 
 
 def test_references_are_kept_and_extended(mixed: Library, photos: Path):
