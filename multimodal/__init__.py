@@ -29,6 +29,7 @@ if TYPE_CHECKING:
         UnsupportedFile,
         WrongSpace,
     )
+    from multimodal.explain import Explanation, Tokens
     from multimodal.gallery import Gallery, show
     from multimodal.library import Library
     from multimodal.space import Space, load_space
@@ -61,6 +62,7 @@ _HOMES = {
         "UnsupportedFile",
         "WrongSpace",
     ],
+    "multimodal.explain": ["Explanation", "Tokens"],
     "multimodal.gallery": ["Gallery", "show"],
     "multimodal.library": ["Library"],
     "multimodal.space": ["Space", "load_space"],
@@ -89,6 +91,7 @@ __all__ = [
     "Audio",
     "Clip",
     "Encoder",
+    "Explanation",
     "FileRecord",
     "Gallery",
     "Hit",
@@ -108,6 +111,7 @@ __all__ = [
     "Segment",
     "Space",
     "SpaceError",
+    "Tokens",
     "UnknownSpace",
     "UnsupportedFile",
     "WrongSpace",

@@ -5,13 +5,15 @@
 Held-out stamps are laid on white in squares of 2 x 2 and 3 x 3. A caption of one of them is asked for: a
 method scores where the highest place of its map lies in that stamp's box. Chance is the box's share of the
 collage. Compared are what `space.explain` does, its patches at the network's own size, class activation by
-gradients (Selvaraju et al. 2017, Grad-CAM) and covering squares (Zeiler & Fergus 2014).
+gradients (Selvaraju et al. 2017, Grad-CAM) and covering squares (Zeiler & Fergus 2014). The same with sounds:
+of three samples in a row one is asked for by its name, and chance is its share of the time.
 """
 
 from __future__ import annotations
 
 import sys
 from collections.abc import Callable
+from pathlib import Path
 
 import numpy as np
 import torch
@@ -19,7 +21,7 @@ from numpy.typing import NDArray
 from PIL import Image
 from torch.nn import functional as F
 
-from multimodal import Space, load_space
+from multimodal import Audio, Space, load_space
 from multimodal.explain import dense
 from recipes.image_data import is_test
 from recipes.picture import Picture
@@ -30,6 +32,9 @@ ASKED = 2
 """Stamps asked for in each collage."""
 COVER = 1 / 3
 """Side of the covering square, as a share of the collage's; it stops at 7 x 7 places."""
+SOUNDS = Path(__file__).parent.parent / "samples" / "sounds"
+HEARD = 2.4
+"""Seconds of each sound."""
 Box = tuple[int, int, int, int]
 Point = tuple[float, float]
 
@@ -125,6 +130,26 @@ def play(space: Space, count: int, across: int, rng: np.random.Generator) -> dic
     return {name: np.array(values) for name, values in results.items()}
 
 
+def listen(space: Space, count: int, rng: np.random.Generator) -> dict[str, NDArray[np.float64]]:
+    """Hits (count, 3) of `space.explain` on three sample sounds in a row, and the chance of each."""
+    names, cuts = [], []
+    for path in sorted(SOUNDS.iterdir()):
+        first = next(segment for segment in space.read(path) if segment.role != "blank").content
+        assert isinstance(first, Audio)
+        cut = first.samples[: int(HEARD * first.rate)]
+        names.append(path.stem.replace("-", " "))
+        cuts.append(cut / max(1e-6, float(np.sqrt(np.mean(cut**2)))) * 0.1)
+    results: dict[str, list[list[float]]] = {"chance": [], "explain": []}
+    for _ in range(count):
+        chosen = rng.choice(len(cuts), 3, replace=False).tolist()
+        row = Audio(np.concatenate([cuts[n] for n in chosen]).astype(np.float32), 16_000)
+        ends = np.cumsum([len(cuts[n]) for n in chosen]) / row.rate
+        found = [np.mean(space.explain(row, names[n]).top(1)[0][0].seconds or np.nan) for n in chosen]
+        results["explain"].append([float(np.searchsorted(ends, at) == n) for n, at in enumerate(found)])
+        results["chance"].append((np.diff(ends, prepend=0) / ends[-1]).tolist())
+    return {name: np.array(values) for name, values in results.items()}
+
+
 def interval(values: NDArray[np.float64], rng: np.random.Generator) -> tuple[float, float]:
     """95% bootstrap interval of the mean of values (n, asked), drawn by collage."""
     drawn = rng.integers(0, len(values), (2000, len(values)))
@@ -138,6 +163,7 @@ def main() -> None:
     space = load_space()
     games = {f"{across} x {across}": play(space, count, across, rng) for across in (2, 3)}
     games["both"] = {name: np.concatenate([game[name] for game in games.values()]) for name in games["2 x 2"]}
+    games["sounds"] = listen(space, count, rng)
     for title, game in games.items():
         for name, values in game.items():
             low, high = interval(values, rng)

@@ -106,7 +106,7 @@ def _video(space: Space, found: Iterator[Segment], query: Asked | None, title: s
     from multimodal.explain import video
 
     seen, strip = video.tokens(space["video"], found)
-    row = unit(seen.weights @ seen.embeddings)
+    row = unit(np.mean(strip.rows, axis=0))
     relevance = seen.embeddings @ (row if query is None else query[1])
     return _explanation("video", query, row, seen.places, relevance, seen.weights, title, strip)
 

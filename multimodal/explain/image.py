@@ -1,9 +1,9 @@
 """Pictures: their patches, and where in them a query is found.
 
 A patch counts for a query by its cosine with it, above its cosine with generic queries. `python -m
-recipes.pointing_game` measured that: on collages of 4 and 9 unseen pictures (240 questions) it points into the
-right one in 0.76 [0.71, 0.82] of them, class activation by gradients (Selvaraju et al. 2017, Grad-CAM) in 0.31,
-covering parts of the picture in 0.32, chance in 0.11.
+recipes.pointing_game` measured that: on collages of 4 and 9 unseen pictures (240 questions) it points into
+the right one in 0.76 [0.71, 0.82] of them, class activation by gradients (Selvaraju et al. 2017, Grad-CAM) in
+0.31, covering parts of the picture in 0.32, chance in 0.11.
 """
 
 from __future__ import annotations

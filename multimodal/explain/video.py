@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from multimodal.encoder import Encoder
 from multimodal.explain.projected import beneath
 from multimodal.explain.tokens import Place, Tokens, joined, made
-from multimodal.towers.video import VideoTower, without_bars
+from multimodal.towers.video import VideoTower, voting, without_bars
 from multimodal.types import Clip, Segment
 
 if TYPE_CHECKING:
@@ -25,10 +25,11 @@ THUMB = 120
 
 @dataclass(frozen=True, eq=False)
 class Strip:
-    """Small frames of a video, and where its segments begin and end, in seconds."""
+    """Small frames of a video, where its segments begin and end, in seconds, and their unit rows (dim,)."""
 
     frames: list[Image]
     cuts: list[tuple[float, float]]
+    rows: list[Floats]
 
 
 def tokens(encoder: Encoder, segments: Iterable[Segment]) -> tuple[Tokens, Strip]:
@@ -39,15 +40,20 @@ def tokens(encoder: Encoder, segments: Iterable[Segment]) -> tuple[Tokens, Strip
     """
     tower, rows = beneath(encoder)
     parts: list[Tokens] = []
-    strip = Strip([], [])
+    strip = Strip([], [], [])
     for segment in segments:
         clip = segment.content
         assert isinstance(clip, Clip)
         ends = _ends(clip, segment.end)
         places = [Place(seconds=(float(a), b)) for a, b in zip(clip.times, ends, strict=True)]
         assert isinstance(tower, VideoTower)
-        vectors = tower.image.encode(without_bars(clip.frames))
-        parts.append(made("video", rows(vectors), tower.frame_weights(clip), places))
+        cropped = without_bars(clip.frames)
+        vectors, voters = tower.image.encode(cropped), voting(cropped)
+        since = (clip.times - clip.times[0]).astype(np.float32)
+        weights = np.zeros(len(vectors), np.float32)
+        weights[voters] = tower.pooler.weights(vectors[voters], since[voters])
+        parts.append(made("video", rows(vectors), weights, places))
+        strip.rows.append(rows((weights @ vectors)[None])[0])
         strip.cuts.append((float(clip.times[0]), ends[-1]))
         strip.frames.extend(_small(frame) for frame in clip.frames)
     return joined(parts), strip

@@ -58,6 +58,8 @@ def test_the_moment_of_a_video_is_in_the_scene_that_shows_it(space: Space) -> No
     why = space.explain(SAMPLES / "videos/day-out.mp4", "bales of hay in a field")
     assert all(4 <= place.seconds[0] < 8 for place, _ in why.top(5))  # type: ignore[index]
     assert why.weights is not None and why.weights.sum() == pytest.approx(1, abs=1e-5)
+    cosine = space.similarity(SAMPLES / "videos/day-out.mp4", "bales of hay in a field").item()
+    assert why.cosine == pytest.approx(cosine, abs=1e-3)
 
 
 def test_the_sound_that_is_asked_for_is_heard_where_it_is(space: Space) -> None:
@@ -101,8 +103,8 @@ def test_every_modality_is_drawn_and_saved(
     monkeypatch.delenv("DISPLAY", raising=False)
     why = fake_space().explain(items()[number], "blue")  # type: ignore[arg-type]
     target = why.save(tmp_path / "why.png")
-    drawn = Image.open(target)
-    assert drawn.width > 500 and len(drawn.convert("RGB").getcolors(1 << 24) or []) > 20
+    with Image.open(target) as drawn:
+        assert drawn.width > 500 and len(drawn.convert("RGB").getcolors(1 << 24) or []) > 20
     assert why._repr_png_() == why.plot()._repr_png_()  # type: ignore[attr-defined]
     import sys
 
@@ -114,7 +116,8 @@ def test_where_blue_is_asked_for_the_drawing_is_bright(tmp_path: Path) -> None:
     """The drawing itself: the lower half of the map is the brighter one."""
     why = fake_space().explain(items()[2], "blue")  # type: ignore[arg-type]
     assert why.top(1)[0][0].box[1] >= 45  # type: ignore[index]
-    pixels = np.asarray(Image.open(why.save(tmp_path / "why.png")).convert("L"), float)
+    with Image.open(why.save(tmp_path / "why.png")) as drawn:
+        pixels = np.asarray(drawn.convert("L"), float)
     right = pixels[60:, pixels.shape[1] * 2 // 3 : -40]
     assert right[len(right) * 3 // 5 : -30].mean() > right[30 : len(right) * 2 // 5].mean()
 
