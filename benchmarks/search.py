@@ -75,7 +75,6 @@ class NumberedQueries:
 class NumberedSource:
     name, logit_scale, logit_bias, read_options = "numbered", 1.0, None, ReadOptions()
     modalities: tuple[Modality, ...] = ("text",)
-    background: ClassVar[dict[str, dict[str, tuple[float, float]]]] = {}
     bank: ClassVar[None] = None
 
     def build(self, modality: Modality) -> Encoder:

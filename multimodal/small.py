@@ -165,24 +165,6 @@ class Truncated:
         return self._base.read_options
 
     @cached_property
-    def background(self) -> dict[str, dict[str, tuple[float, float]]]:
-        """The base's, moved as the cosines between its generic queries move; empty where it ships none."""
-        bank, small = self._base.bank, self.bank
-        if bank is None or small is None:
-            return {}
-        moved: dict[str, dict[str, tuple[float, float]]] = {}
-        for query, rows in self._base.background.items():
-            for row, (mean, deviation) in rows.items():
-                if query in bank and row in bank:
-                    before = _moments(unit(bank[query]), unit(bank[row]), query == row)
-                    after = _moments(unit(small[query]), unit(small[row]), query == row)
-                    moved.setdefault(query, {})[row] = (
-                        mean + after[0] - before[0],
-                        deviation * after[1] / before[1],
-                    )
-        return moved
-
-    @cached_property
     def bank(self) -> Mapping[str, NDArray[np.floating]] | None:
         bank = self._base.bank
         return None if bank is None else projected_bank(bank, self.projection)
@@ -255,13 +237,3 @@ def projected_bank(
         else:
             made[name] = projection(values)
     return made
-
-
-def _moments(a: Floats, b: Floats, same: bool) -> tuple[float, float]:
-    """Mean and deviation of the cosines of rows of `a` with those of `b`; of one set, without themselves."""
-    cosines = a @ b.T
-    chosen = cosines[~np.eye(len(a), dtype=bool)] if same else cosines
-    return float(chosen.mean()), float(chosen.std())
-
-
-__all__ = ["Projection", "Truncated", "projected_bank", "saved", "truncated"]

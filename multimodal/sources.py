@@ -43,8 +43,6 @@ class Source(Protocol):
     @property
     def read_options(self) -> ReadOptions: ...
     @property
-    def background(self) -> dict[str, dict[str, tuple[float, float]]]: ...
-    @property
     def bank(self) -> Mapping[str, NDArray[np.floating]] | None: ...
     def build(self, modality: Modality) -> Encoder: ...
     def save(self, folder: Path) -> None: ...
@@ -153,11 +151,6 @@ class StarterSource:
         return options
 
     @property
-    def background(self) -> dict[str, dict[str, tuple[float, float]]]:
-        table = self._config.get("background", {})
-        return {query: {row: (mu, sd) for row, (mu, sd) in rows.items()} for query, rows in table.items()}
-
-    @property
     def bank(self) -> Mapping[str, NDArray[np.floating]] | None:
         if not (self._folder / BANK).is_file():
             return None
@@ -252,10 +245,6 @@ class OpenClipSource:
         # 88, of 600 none; what does not fit is embedded in windows, which blurs it.
         chars = 240 * int(self._loaded.tokenizer.context_length) // 77
         return ReadOptions(min_side=max(self._loaded.pixels.size), passage_chars=chars)
-
-    @property
-    def background(self) -> dict[str, dict[str, tuple[float, float]]]:
-        return {}
 
     def build(self, modality: Modality) -> Encoder:
         return getattr(self, f"_{modality}")

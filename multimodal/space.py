@@ -69,10 +69,6 @@ class Space(Mapping[Modality, Encoder]):
         """
         return self["text"].encoder_id
 
-    def background(self, query: Modality, row: Modality) -> tuple[float, float] | None:
-        """Mean and standard deviation of the cosine between unrelated items, where the space knows them."""
-        return self._source.background.get(query, {}).get(row)
-
     @property
     def bank(self) -> Mapping[str, NDArray[np.floating]] | None:
         """Vectors of generic queries by modality, and mean rows as "centre.text"..., that searches are

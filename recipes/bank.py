@@ -16,8 +16,8 @@ from numpy.typing import NDArray
 from safetensors.numpy import save_file
 
 from multimodal import Space, load_space
-from recipes.background import _picture, moments, pictures, sounds
 from recipes.config import STARTER
+from recipes.generic import moments, pictures, shown, sounds
 from recipes.wordnet import nouns
 
 PHRASES = STARTER / "bank.txt"
@@ -41,12 +41,12 @@ def passages() -> list[str]:
 
 def rows(space: Space) -> dict[str, NDArray[np.float32]]:
     """Rows (n, dim) by modality: of passages, pictures, moments of videos and sounds."""
-    shown = pictures()
+    drawn = pictures()
     found = {"text": space.embed(passages())}
     if "image" in space:
-        found["image"] = space.embed([_picture(p) for p in shown])
+        found["image"] = space.embed([shown(p) for p in drawn])
     if "video" in space:
-        found["video"] = space.embed(moments(space, shown)[1])
+        found["video"] = space.embed(moments(space, drawn)[1])
     if "audio" in space:
         found["audio"] = space.embed([audio for _, audio in sounds()])
     return found

@@ -22,7 +22,7 @@ from multimodal.library.calibration import frame_scores, hubness
 from multimodal.types import Modality
 from recipes.bank import FILE
 from recipes.measures import interval
-from recipes.search_collection import Item, Part, collection, everything, space_of
+from recipes.search_collection import Item, Part, collection, everything
 from recipes.search_concepts import questions
 from recipes.search_libraries import Shelf, cases
 from recipes.search_presence import fitted, presence_table
@@ -83,13 +83,14 @@ def by_modality(scores: Scores, data: Collected, right: NDArray[np.bool_]) -> It
 
 
 def mixed(data: Collected) -> Iterator[str]:
-    """Text queries over everything: cosines, the table of z-scores, calibrated scores."""
-    space = space_of(data.part)
-    table = {m: space.background("text", m) or (0.0, 1.0) for m in MODALITIES}
-    mean, deviation = (np.array([table[m][i] for m in data.kinds]) for i in (0, 1))
+    """Text queries over everything: cosines, z-scores by modality, calibrated scores."""
+    phrases = data.bank.queries["text"]
+    near = {m: phrases @ data.shelf.vectors[data.kinds == m].T for m in MODALITIES}
+    mean = np.array([near[m].mean() for m in data.kinds])
+    deviation = np.array([near[m].std() for m in data.kinds])
     rows = {
         "cosine": data.cosines,
-        "z-score by table": (data.cosines - mean) / deviation,
+        "z-score by modality": (data.cosines - mean) / deviation,
         "calibrated": data.shelf.scores("text", data.queries),
     }
     counts = ", ".join(f"{int((data.kinds == m).sum())} {m}" for m in MODALITIES)

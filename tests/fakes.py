@@ -71,7 +71,6 @@ class FakeSource:
     logit_scale = 20.0
     modalities: tuple[Modality, ...] = ("text", "image", "video", "audio")
     read_options = ReadOptions(min_side=32)
-    background: ClassVar[dict[str, dict[str, tuple[float, float]]]] = {}
     bank: ClassVar[None] = None
 
     def __init__(self, version: int = 1) -> None:

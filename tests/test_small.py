@@ -71,23 +71,9 @@ def test_it_is_saved_and_loaded(tmp_path: Path) -> None:
     again = load_space(space.save(tmp_path / "small"))
     assert again.space_id == space.space_id and again.dim == 64
     np.testing.assert_array_equal(again.embed("a bell"), space.embed("a bell"))
-    assert again.background("text", "image") == space.background("text", "image")
     (tmp_path / "small" / "truncate.safetensors").write_bytes(b"no tensors")
     with pytest.raises(SpaceError, match=r"truncate\.safetensors cannot be read"):
         load_space(tmp_path / "small")
-
-
-def test_cosines_of_unrelated_things_move_as_the_rows_do() -> None:
-    full, half = load_space(), load_space("starter#192")
-    assert full.bank is not None and half.bank is not None
-    for name in ("image", "audio"):
-        before, after = full.background("text", name), half.background("text", name)  # type: ignore[arg-type]
-        assert before is not None and after is not None
-        moved = (half.bank["text"] @ half.bank[name].T).mean() - (
-            unit(full.bank["text"]) @ unit(full.bank[name]).T
-        ).mean()
-        assert after[0] == pytest.approx(before[0] + float(moved), abs=1e-4)
-        assert 0.03 < after[1] < before[1] * 1.2
 
 
 def test_a_mean_row_is_scaled_as_its_rows_are() -> None:
@@ -111,7 +97,7 @@ def test_every_modality_of_a_space_without_a_bank_is_shortened() -> None:
     assert kept is not None and kept.vectors.shape == (4, 20)
     np.testing.assert_allclose(kept.vectors, small.embed(list(clip(5).frames)), atol=1e-6)
     assert small.frame_weights(clip(5)).sum() == pytest.approx(1)
-    assert small.background("text", "image") is None and small.bank is None
+    assert small.bank is None
 
 
 def test_first_dimensions_where_the_model_was_trained_for_it() -> None:

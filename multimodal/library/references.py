@@ -17,8 +17,8 @@ from multimodal.library.store import KeptFrames
 from multimodal.library.vectors import Matrix
 from multimodal.types import Modality
 
-FEW = 1_000
-"""Rows that a filter lets through and that are compared for that search alone, 4 ms; more are judged as their
+FEW = 200
+"""Rows that a filter lets through and that are compared for that search alone, 1 ms; more are judged as their
 whole modality is."""
 SAMPLE = 256
 """Moments whose frames say what attention to them adds to a best cosine."""
