@@ -23,6 +23,7 @@ from multimodal.commands import (
     folders,
     matching,
     searching,
+    serving,
     spaces,
     tagging,
     vectors,
@@ -51,6 +52,7 @@ app.command()(watching.watch)
 app.command()(evaluating.evaluate)
 app.command()(benchmarking.benchmark)
 app.command()(folders.doctor)
+app.command("app")(serving.app)
 app.command()(searching.info)
 app.add_typer(spaces.app, name="spaces")
 

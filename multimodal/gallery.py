@@ -66,6 +66,16 @@ def _view(item: Hit | Path) -> str:
     return thumbnail(segment.content)
 
 
+def picture_of(item: Hit | Path) -> str:
+    """A picture, or the first frame there is, as an <img>. Raises ReadError."""
+    content = _segment(item).content
+    if isinstance(content, Clip):
+        content = content.frames[len(content.frames) // 2]
+    if isinstance(content, (str, Audio)):
+        raise ReadError("there is nothing to see of it")
+    return thumbnail(content)
+
+
 def _segment(item: Hit | Path) -> Segment:
     """The segment a hit names; the first one of a file. Raises ReadError."""
     path = item.path if isinstance(item, Hit) else item

@@ -28,10 +28,18 @@ LEAST = 1e-6
 
 
 @dataclass(frozen=True, eq=False)
+class Embedded:
+    """A query that has a vector already: a unit row (dim,) of the library's space."""
+
+    modality: Modality
+    vector: Vector
+
+
+@dataclass(frozen=True, eq=False)
 class Term:
     """One part of a query. `at` are seconds in a file: its moment there, not the mean of the whole."""
 
-    item: Item
+    item: Item | Embedded
     weight: float = 1.0
     at: float | None = None
 
@@ -43,7 +51,7 @@ class Query:
     terms: tuple[Term, ...]
 
     @classmethod
-    def of(cls, item: Query | Item, at: float | None = None) -> Query:
+    def of(cls, item: Query | Item | Embedded, at: float | None = None) -> Query:
         """A query of one item; a query is itself. Raises QueryError for a moment of what is no file."""
         if isinstance(item, Query):
             return item

@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from multimodal.errors import QueryError
-from multimodal.query import Query, Term, combined
+from multimodal.query import Embedded, Query, Term, combined
 from multimodal.types import Item, Modality, Segment
 
 if TYPE_CHECKING:
@@ -24,6 +24,8 @@ def asked(space: Space, query: Query | Item, part: Callable[[Item], Path | Segme
     """The row of a query; `part` says what an item is. Raises ReadError, NoEncoder, QueryError."""
 
     def row(term: Term) -> tuple[Modality, NDArray[np.float32]]:
+        if isinstance(term.item, Embedded):
+            return term.item.modality, term.item.vector
         item = part(term.item)
         if isinstance(item, Segment):
             return item.modality, space[item.modality].encode([item.content])[0]
@@ -44,7 +46,10 @@ def asked(space: Space, query: Query | Item, part: Callable[[Item], Path | Segme
 def _named(query: Query, part: Callable[[Item], Path | Segment]) -> str:
     if len(query.terms) > 1:
         return repr(query).removeprefix("Query(").removesuffix(")")
-    item = part(query.terms[0].item)
+    given = query.terms[0].item
+    if isinstance(given, Embedded):
+        return f"the {given.modality}"
+    item = part(given)
     if isinstance(item, Path):
         return item.name
     return item.content if isinstance(item.content, str) else f"the {item.modality}"

@@ -16,7 +16,7 @@ from multimodal.errors import QueryError
 from multimodal.library.jobs import Recipe
 from multimodal.library.roots import Roots, relative
 from multimodal.library.store import FileState, SegmentRow, Store
-from multimodal.query import Query, Term, combined
+from multimodal.query import Embedded, Query, Term, combined
 from multimodal.space import Space, modality_of
 from multimodal.towers.base import unit
 from multimodal.types import Item, Modality
@@ -34,7 +34,7 @@ class Asked:
 
 
 def asked(
-    query: Query | Item,
+    query: Query | Item | Embedded,
     space: Space,
     known: Callable[[Path], list[SegmentRow]],
     centre: Callable[[Modality], Vector | None],
@@ -50,6 +50,8 @@ def asked(
 
 
 def _embedded(space: Space, known: Callable[[Path], list[SegmentRow]], term: Term) -> tuple[Modality, Vector]:
+    if isinstance(term.item, Embedded):
+        return term.item.modality, unit(term.item.vector)
     if not isinstance(term.item, Path):
         modality, _ = modality_of(term.item)
         return modality, space.embed(term.item)[0]

@@ -32,7 +32,7 @@ from multimodal.library.store import SegmentRow
 from multimodal.library.vectors import Outrun
 from multimodal.library.writing import writing
 from multimodal.pipeline.wire import Limits
-from multimodal.query import Query
+from multimodal.query import Embedded, Query
 from multimodal.space import Space, load_space
 from multimodal.types import MODALITIES, FileRecord, Hits, IndexReport, Item, LibraryStats, Modality, Role
 
@@ -177,7 +177,7 @@ class Library:
 
     def search(
         self,
-        query: Query | Item,
+        query: Query | Item | Embedded,
         k: int = 10,
         modality: Modality | Sequence[Modality] | None = None,
         all_segments: bool = False,
