@@ -90,6 +90,10 @@ def _saved(folder: Path, compute: Compute | None = None) -> Source:
     """The source of a folder: what its kind says, then what wraps it, section by section."""
     found = _kept(folder, compute)
     about = read_config(folder) if (folder / CONFIG).is_file() else {}
+    if "ladder" in about:  # another text tower
+        from multimodal.ladder import source as laddered
+
+        found = laddered.saved(folder, found, source)
     if "truncate" in about:  # last: it shortens the rows of every modality
         from multimodal import small
 

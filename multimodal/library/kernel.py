@@ -41,6 +41,11 @@ Scored: TypeAlias = tuple[Numbers, Floats]
 _Item = TypeVar("_Item")
 
 
+def faiss_is_loaded() -> bool:
+    """Whether using it costs no import."""
+    return "faiss" in sys.modules
+
+
 class Kernel:
     """Top-k over matrices: numpy for the first searches of a small library, faiss beyond.
 
@@ -79,7 +84,7 @@ class Kernel:
             if sum(len(part[0]) for part in found) >= count:
                 return _best(found, count)
         self._scored += rows
-        if "faiss" not in sys.modules and self._scored <= self._faiss_after:
+        if not faiss_is_loaded() and self._scored <= self._faiss_after:
             cosines = scores(matrix.vectors, query, allowed)
             return _best([(np.arange(rows) if allowed is None else allowed, cosines)], count)
         if allowed is not None and share <= GATHER:

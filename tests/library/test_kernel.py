@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import sys
 from pathlib import Path
 from typing import cast
 
@@ -225,7 +224,7 @@ def test_a_folder_that_cannot_be_written_leaves_searches_exact(
 
 
 def test_small_libraries_are_searched_without_faiss(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
-    monkeypatch.delitem(sys.modules, "faiss", raising=False)
+    monkeypatch.setattr("multimodal.library.kernel.faiss_is_loaded", lambda: False)
+    monkeypatch.setattr("multimodal.library.kernel.faiss_index", lambda _: pytest.fail("faiss was asked"))
     matrix = matrix_of(clustered(3000), tmp_path)
     Kernel().top(matrix, clustered(1, seed=1)[0], 10)
-    assert "faiss" not in sys.modules

@@ -260,10 +260,8 @@ def query(seed: int = 1, dim: int = 64) -> Asked:
 def test_either_kernel_gives_what_judging_every_row_gives(
     kernel: Kernel, rows: int, kind: Modality, monkeypatch: pytest.MonkeyPatch
 ):
-    import sys
-
     if kernel._faiss_after:
-        monkeypatch.delitem(sys.modules, "faiss", raising=False)
+        monkeypatch.setattr("multimodal.library.kernel.faiss_is_loaded", lambda: False)
     matrices: dict[Modality, Matrix] = {"text": matrix(rows, 2), "image": matrix(rows, 3)}
     bank = Bank.measured(matrix(300, 9).vectors.astype(np.float32), {})
     references = {name: measure(bank, kind, name, m.vectors) for name, m in matrices.items()}
@@ -282,16 +280,17 @@ def test_either_kernel_gives_what_judging_every_row_gives(
 
 
 def test_kernel_turns_to_faiss_when_it_pays(monkeypatch: pytest.MonkeyPatch):
-    import sys
-
-    monkeypatch.delitem(sys.modules, "faiss", raising=False)
+    monkeypatch.setattr("multimodal.library.kernel.faiss_is_loaded", lambda: False)
+    asked: list[int] = []
+    monkeypatch.setattr("multimodal.library.kernel.faiss_index", lambda rows: asked.append(len(rows)))
     kernel = Kernel(faiss_after=2500)
     rows = matrix(1000)
     for _ in range(2):
         kernel.top(rows, query().vector, 10)
-    assert "faiss" not in sys.modules
-    kernel.top(rows, query().vector, 10)
-    assert "faiss" in sys.modules
+    assert not asked
+    with pytest.raises(AttributeError):  # the index is none
+        kernel.top(rows, query().vector, 10)
+    assert asked
 
 
 def test_copies_are_folded_into_the_first_and_named(mixed: Library, photos: Path):
