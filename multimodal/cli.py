@@ -21,6 +21,7 @@ from multimodal.commands import (
     explaining,
     exporting,
     folders,
+    laddering,
     matching,
     searching,
     serving,
@@ -50,6 +51,7 @@ app.command()(exporting.export)
 app.command("import")(exporting.import_)
 app.command()(watching.watch)
 app.command()(evaluating.evaluate)
+app.command()(laddering.ladder)
 app.command()(benchmarking.benchmark)
 app.command()(folders.doctor)
 app.command("app")(serving.app)

@@ -26,7 +26,7 @@ LAYERS = [
     {"pipeline"},
     {"library"},
     {"console", "evaluate", "export", "formats", "gallery", "integrations", "plots", "quantise", "sidecars"},
-    {"app", "display"},
+    {"app", "climb", "display"},
     {"commands"},
     {"cli"},
 ]
