@@ -214,7 +214,7 @@ def _step(
     for fold in np.unique(task.folds):
         begun = time.perf_counter()
         rung = _fitted(name, space, task.known(fold), spaces)
-        tower = RungTower(rung, headed(rung, *task.training(fold)))
+        tower = RungTower(rung, headed(rung, space, *task.training(fold)))
         taken.append(time.perf_counter() - begun)
         sizes.append(rung.size + tower.head.matrix.nbytes)
         asked = np.flatnonzero(task.folds == fold)

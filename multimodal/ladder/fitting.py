@@ -30,6 +30,8 @@ RUNGS = ("onehot", "tfidf", *VECTORS, "transformer")
 """Names that `fit` takes; those of word vectors also with +idf or +sif behind them."""
 ENOUGH = 5_000_000
 """Words that training looks at: few texts are read up to 50 times, many at least 5 times."""
+GLOVE_EPOCHS = 25
+"""At least: each of its epochs sees a pair of words once, however often they met."""
 BUCKETS = 200_000
 """Of FastText's n-grams: a tenth of its default, 80 MB; a million words of text fill fewer."""
 LONGEST = 10_000
@@ -181,7 +183,7 @@ def _glove(
     rows, columns, near = glove.co_occurrences(numbers, len(places), window)
     if not len(near):
         raise QueryError("No two words stand near each other in the texts.")
-    epochs = epochs or _epochs(counts, 50)
+    epochs = epochs or max(_epochs(counts, 50), GLOVE_EPOCHS)
     return counts.words, glove.trained(rows, columns, near, len(places), dim, epochs, seed=seed)[0], None
 
 

@@ -13,7 +13,7 @@ from multimodal.ladder.extras import needed
 
 Floats = NDArray[np.float32]
 
-PENALTIES = tuple(float(value) for value in np.logspace(-3, 2, 11))
+PENALTIES = tuple(float(value) for value in np.logspace(-3, 3, 13))
 """Features are unit rows: below, nothing is shrunk; above, everything."""
 LARGE = 3000
 """Smaller side of the features above which the regression sees their leading DIRECTIONS only: decomposing
@@ -34,12 +34,13 @@ class Head:
     penalty: float
 
 
-def fit_head(features: Any, rows: NDArray[np.floating]) -> Head:
+def fit_head(features: Any, rows: NDArray[np.floating], own: bool = False) -> Head:
     """The ridge regression of unit rows (n, d) on features (n, f), dense or scipy.sparse.
 
     The penalty, of PENALTIES, has the least squared error when each pair is predicted from all others
-    (exact leave-one-out from one decomposition; `sklearn.linear_model.RidgeCV`). Raises QueryError for fewer
-    than 3 pairs.
+    (exact leave-one-out from one decomposition; `sklearn.linear_model.RidgeCV`). With `own` the features are
+    rows of the same space already: the matrix is drawn to the identity instead of to zero. Raises QueryError
+    for fewer than 3 pairs.
     """
     with needed():
         from sklearn.decomposition import TruncatedSVD
@@ -51,8 +52,11 @@ def fit_head(features: Any, rows: NDArray[np.floating]) -> Head:
     if min(features.shape) > LARGE:
         directions = TruncatedSVD(DIRECTIONS, random_state=0).fit(features).components_
         features = features @ directions.T
-    ridge = RidgeCV(alphas=PENALTIES).fit(features.astype(np.float64), targets)
+    wanted = targets - features if own else targets
+    ridge = RidgeCV(alphas=PENALTIES).fit(features.astype(np.float64), wanted)
     matrix = ridge.coef_.T if directions is None else directions.T @ ridge.coef_.T
+    if own:
+        matrix = matrix + np.eye(len(matrix))
     bias = np.asarray(ridge.intercept_, np.float32)
     return Head(
         np.ascontiguousarray(matrix, np.float32),

@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from multimodal.encoder import Encoder
 from multimodal.errors import QueryError, SpaceError
 from multimodal.ladder.head import Head, fit_head
-from multimodal.ladder.models import WordSum
+from multimodal.ladder.models import Sentences, WordSum
 from multimodal.ladder.rung import Rung, load
 from multimodal.pairs import Pairs
 from multimodal.towers.base import identity, tensors_hash, unit
@@ -128,7 +128,7 @@ def into(rung: Rung, space: Space, pairs: Pairs | Sequence[str] | Sequence[tuple
     given = list(pairs.pairs if isinstance(pairs, Pairs) else pairs)
     if given and all(isinstance(one, str) for one in given):
         texts = list(dict.fromkeys(str(one) for one in given))
-        return type(space)(WithRung(base, rung, headed(rung, texts, space.embed(texts))))
+        return type(space)(WithRung(base, rung, headed(rung, space, texts, space.embed(texts))))
     chosen: list[tuple[str, Item]] = []
     for pair in given:
         left, right = pair
@@ -142,12 +142,16 @@ def into(rung: Rung, space: Space, pairs: Pairs | Sequence[str] | Sequence[tuple
     things = {(type(item), item if isinstance(item, (str, Path)) else id(item)): item for _, item in chosen}
     vectors = dict(zip(things, space.embed(list(things.values())), strict=True))
     rows = [vectors[type(item), item if isinstance(item, (str, Path)) else id(item)] for _, item in chosen]
-    head = headed(rung, [text for text, _ in chosen], np.array(rows, np.float32).reshape(-1, space.dim))
+    head = headed(
+        rung, space, [text for text, _ in chosen], np.array(rows, np.float32).reshape(-1, space.dim)
+    )
     return type(space)(WithRung(base, rung, head))
 
 
-def headed(rung: Rung, texts: Sequence[str], rows: Floats) -> Head:
-    """The head that takes texts to unit rows (n, d); a text that comes several times goes to their mean."""
+def headed(rung: Rung, space: Space, texts: Sequence[str], rows: Floats) -> Head:
+    """The head that takes texts to unit rows (n, d); a text that comes several times goes to their mean.
+
+    The head of the space's own text tower keeps what pairs do not change (`fit_head`)."""
     places: dict[str, int] = {}
     owner = np.array([places.setdefault(text, len(places)) for text in texts], np.int64)
     sums = np.zeros((len(places), rows.shape[1]), np.float64)
@@ -155,7 +159,8 @@ def headed(rung: Rung, texts: Sequence[str], rows: Floats) -> Head:
     model = rung.model
     if isinstance(model, WordSum) and model.table is None:
         return fit_head(model.sparse(list(places)), unit(sums))
-    return fit_head(model.features(list(places)), unit(sums))
+    own = isinstance(model, Sentences) and model.encoder.encoder_id == space.space_id
+    return fit_head(model.features(list(places)), unit(sums), own)
 
 
 def saved(folder: Path, base: Source, spaces: Callable[[str], Source]) -> WithRung:

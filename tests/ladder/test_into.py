@@ -76,6 +76,14 @@ def test_a_head_chooses_its_penalty_by_leaving_one_out() -> None:
     assert noisy.penalty == min(PENALTIES, key=alone)
 
 
+def test_the_spaces_own_tower_keeps_what_pairs_do_not_change() -> None:
+    space = fake_space()
+    own = ladder.fit("transformer", TEXTS, space=space)
+    small = own.into(space, [(text, text) for text in TEXTS])
+    asked = ["red and low", "words that no pair has"]
+    np.testing.assert_allclose(small.embed(asked), space.embed(asked), atol=1e-4)
+
+
 def test_many_words_and_texts_are_seen_along_leading_directions(monkeypatch: pytest.MonkeyPatch) -> None:
     from multimodal.ladder import head
 
