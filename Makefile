@@ -4,7 +4,7 @@
 PYTHON ?= python3
 BIN := .venv/bin
 
-.PHONY: demo test test-slow lint bench fuzz clean
+.PHONY: demo test test-app test-slow lint bench fuzz clean
 
 # one search of the demo, as it would be typed in samples/
 define search
@@ -27,6 +27,11 @@ test: .venv/.ready-test lint
 
 test-slow: .venv/.ready-test
 	@$(BIN)/python -m pytest -m slow
+
+# the page in a real browser; needs chromium (apt-get install chromium)
+test-app: .venv/.ready-test
+	@$(BIN)/python -m pip install --quiet -e '.[test-app]'
+	@$(BIN)/python -m pytest tests/app
 
 # damaged files against each reader, half of the readers beside the other half
 SECONDS ?= 60

@@ -34,8 +34,8 @@ def build_page(service: Service) -> Any:
                 mode = gr.Dropdown(["hybrid", "meaning", "words"], value="hybrid", label="By")
                 k = gr.Slider(1, 60, value=12, step=1, label="Results")
                 anything = gr.Checkbox(label="Show the nearest even if nothing matches")
-            grid = gr.HTML(js_on_load=cards.ON_LOAD, elem_id="mm-results")
             why = gr.Image(label="Why", visible=False, interactive=False, elem_id="mm-why")
+            grid = gr.HTML(js_on_load=cards.ON_LOAD, elem_id="mm-results")
         with gr.Tab("Map"):
             draw = gr.Button("Draw the map of the library")
             chart = gr.Image(label="Near is alike; each kind is taken from its own centre", interactive=False)

@@ -45,13 +45,13 @@ def build(library: Library, folder: Path, address: Address | None = None) -> Any
     service = Service(library, folder)
     server = FastAPI(docs_url=None, redoc_url=None, openapi_url=None)
 
-    @server.get("/media/{number}")
     def media(number: int) -> Any:
         path = service.file(number)
         if path is None:
             raise HTTPException(404, "There is no such file in the library.")
         return FileResponse(path, headers={"content-security-policy": PRIVATE})
 
+    server.add_api_route("/media/{number}", media)
     system = ["system-ui", "sans-serif"]
     theme = gr.themes.Base(font=system, font_mono=["ui-monospace", "monospace"])
     gr.mount_gradio_app(
@@ -91,9 +91,11 @@ def serve(
         import uvicorn
 
         with Library(_home(place)) as library:
-            server = uvicorn.Server(
-                uvicorn.Config(build(library, place, given), given.host, given.port, log_level="warning")
+            application = build(library, place, given)
+            config = uvicorn.Config(
+                application, given.host, given.port, log_level="warning", timeout_graceful_shutdown=1
             )
+            server = uvicorn.Server(config)
             if ready is not None:
                 ready(f"http://{given.host}:{given.port}/")
             try:
