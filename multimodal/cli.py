@@ -17,6 +17,7 @@ import typer
 from multimodal import __version__
 from multimodal.commands import (
     benchmarking,
+    bridging,
     evaluating,
     explaining,
     exporting,
@@ -53,6 +54,7 @@ app.command()(watching.watch)
 app.command()(evaluating.evaluate)
 app.command()(laddering.ladder)
 app.command()(benchmarking.benchmark)
+app.command()(bridging.bridge)
 app.command()(folders.doctor)
 app.command("app")(serving.app)
 app.command()(searching.info)

@@ -90,6 +90,10 @@ def _saved(folder: Path, compute: Compute | None = None) -> Source:
     """The source of a folder: what its kind says, then what wraps it, section by section."""
     found = _kept(folder, compute)
     about = read_config(folder) if (folder / CONFIG).is_file() else {}
+    if "audio_part" in about:  # another audio tower
+        from multimodal.sound import source as sounding
+
+        found = sounding.saved(folder, found, about["audio_part"])
     if "ladder" in about:  # another text tower
         from multimodal.ladder import source as laddered
 

@@ -20,7 +20,7 @@ LAYERS = [
     {"readers", "towers"},
     {"catalogue", "encoder", "measures", "moments", "pairs", "query"},
     {"matching", "sharing", "small", "templates"},
-    {"explain", "labels", "ladder"},
+    {"explain", "labels", "ladder", "sound"},
     {"sources"},
     {"space"},
     {"pipeline"},

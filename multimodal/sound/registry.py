@@ -1,0 +1,109 @@
+"""Which published audio encoder fits which space, and how its file is read.
+
+A new encoder is one more `Entry` here and a module that reads its file into an `AudioPart`.
+"""
+
+from __future__ import annotations
+
+import fnmatch
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from multimodal.errors import NoMediaFile, SpaceError
+
+if TYPE_CHECKING:
+    from multimodal.sound.source import AudioPart
+    from multimodal.space import Space
+
+
+@dataclass(frozen=True)
+class Entry:
+    """A published audio encoder. `spaces` are patterns of open_clip names whose space it lands in; none for a
+    model with a space of its own, which only a text bridge brings over. `recipe` is its preprocessing."""
+
+    name: str
+    spaces: tuple[str, ...]
+    dim: int
+    licence: str
+    file: str
+    source: str
+    recipe: str
+    load: Callable[[Path], AudioPart]
+
+
+def _wav2clip(path: Path) -> AudioPart:
+    from multimodal.sound import wav2clip
+
+    return wav2clip.read(path)
+
+
+def _clap(path: Path) -> AudioPart:
+    from multimodal.sound import clap
+
+    return clap.read(path)
+
+
+ENTRIES: Mapping[str, Entry] = {
+    entry.name: entry
+    for entry in (
+        Entry(
+            "wav2clip",
+            ("ViT-B-32*/openai",),
+            512,
+            "MIT",
+            "Wav2CLIP.pt (45 MB)",
+            "https://github.com/descriptinc/lyrebird-wav2clip (Wu et al. 2022)",
+            "16 kHz mono; power spectrogram of 512 samples, hop 353; log(x + 1e-7); each by itself",
+            _wav2clip,
+        ),
+        Entry(
+            "clap",
+            (),
+            512,
+            "Apache-2.0",
+            "the folder of laion/clap-htsat-unfused (config.json, model.safetensors, tokenizer)",
+            "https://github.com/LAION-AI/CLAP (Wu et al. 2023)",
+            "48 kHz mono; 64 Slaney mel bands of 50 to 14,000 Hz, hop 480, decibels; repeated to 10 s",
+            _clap,
+        ),
+    )
+}
+
+
+def fitting(space: str) -> list[str]:
+    """The encoders that land in a space of that name (MODEL/TAG)."""
+    return [e.name for e in ENTRIES.values() if any(fnmatch.fnmatch(space, p) for p in e.spaces)]
+
+
+def load(name: str, path: Path, space: Space) -> AudioPart:
+    """An encoder from its published file, for a space that it fits. Raises SpaceError, NoMediaFile."""
+    if name not in ENTRIES:
+        raise SpaceError(f"There is no audio encoder {name!r}: there are {', '.join(ENTRIES)}.")
+    entry = ENTRIES[name]
+    if not entry.spaces:
+        raise SpaceError(f"{name} has a space of its own: bring it over with bridge_audio.")
+    if name not in fitting(space.name) or space.dim != entry.dim:
+        raise SpaceError(
+            f"{name} lands in {' or '.join(entry.spaces)}, not in {space.name!r}: its rows would mean nothing"
+            " there; a model with a text tower can be bridged."
+        )
+    if not path.exists():
+        raise NoMediaFile(f"{path} does not exist.")
+    return entry.load(path)
+
+
+def saved(folder: Path, section: Mapping[str, Any]) -> AudioPart:
+    """The part that a section of config.json tells of. Raises SpaceError for one of an unknown kind."""
+    from multimodal.sound import bridge, clap, wav2clip
+
+    kinds: Mapping[str, Callable[[Path, Mapping[str, Any]], AudioPart]] = {
+        "wav2clip": wav2clip.saved,
+        "clap": clap.saved,
+        "bridge": bridge.saved,
+    }
+    kind = str(section.get("kind"))
+    if kind not in kinds:
+        raise SpaceError(f"The audio part of {folder} is of an unknown kind, {kind!r}.")
+    return kinds[kind](folder, section)
