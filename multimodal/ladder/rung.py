@@ -124,10 +124,16 @@ class Rung:
         return target
 
     def _row(self, word: str) -> Floats:
-        row = self.model.word_rows([word])[0]
+        place = self._places.get(word)
+        bag = isinstance(self.model, WordSum) and self.model.table is None
+        row = self.model.word_rows([word])[0] if bag or place is None else self._rows[place]
         if not row.any():
             raise QueryError(f"The rung {self.name} has no vector of {word!r}.")
         return row
+
+    @cached_property
+    def _places(self) -> dict[str, int]:
+        return {word: place for place, word in enumerate(self.words)}
 
     @cached_property
     def _rows(self) -> Floats:
