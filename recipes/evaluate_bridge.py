@@ -5,8 +5,9 @@
 The foreign model is the starter's sound tower with the starter's texts. The other space is WordLlama (MIT;
 mean of trimmed token embeddings of language models, 256 dimensions), as packed in its wheel: it shares
 neither data nor architecture with the starter. The sounds are those of `recipes.evaluate_audio`, the
-sentences the bundled phrases, alone or with nouns of WordNet. No sound has a part in the fit but for the mean,
-which is that of made-up noises.
+sentences the bundled phrases, alone or with nouns of WordNet. No sound has a part in the fit but for the
+mean, which is that of made-up noises. WordLlama is asked for the captions alone: the words of a prompt would
+weigh as much as they do in its mean.
 """
 
 from __future__ import annotations
@@ -57,7 +58,6 @@ def main() -> None:
     phrases = PHRASES.read_text(encoding="utf-8").splitlines()
     sentences = {
         f"{len(phrases)} phrases": phrases,
-        f"and as sounds, {2 * len(phrases)}": [*phrases, *(PROMPT.format(p) for p in phrases)],
         f"and {NOUNS} nouns": [*phrases, *drawn],
     }
     noise = space.embed(noises(space.read_options.audio_rate))
@@ -72,7 +72,7 @@ def main() -> None:
             (", by the sounds' own mean", heard),
         ):
             rows = fit(foreign, own, mean)(heard)
-            found = first_right(other.embed(asked) @ rows.T, names) < 10
+            found = first_right(other.embed(names) @ rows.T, names) < 10
             low, high = interval(found.astype(np.float64))
             share = found.mean() / direct.mean()
             print(f"| {name}{how} | {found.mean():.3f} [{low:.3f}, {high:.3f}] | {share:.2f} |", flush=True)

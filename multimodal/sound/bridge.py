@@ -42,7 +42,9 @@ NOISES = 24
 class AudioModel(Protocol):
     """An audio tower with a text tower beside it, as `multimodal.sound.clap.Clap` has."""
 
-    rate: int
+    @property
+    def rate(self) -> int:
+        """Samples a second that the tower wants, Hz."""
 
     def tower(self) -> Any:
         """Sounds to features (`multimodal.towers.base.Tower`)."""
