@@ -66,7 +66,11 @@ def theirs(folder: Path) -> tuple[np.ndarray, np.ndarray, Any]:
         return texts, model.encode_image(pictures, normalize=True).numpy(), model
 
 
-@pytest.mark.parametrize("family", FAMILIES)
+QUICK = ("clip", "siglip")
+SOME = [family if family in QUICK else pytest.param(family, marks=pytest.mark.slow) for family in FAMILIES]
+
+
+@pytest.mark.parametrize("family", SOME)
 def test_a_family_gives_what_open_clip_gives(folders: dict[str, Path], family: str) -> None:
     space = exactly(folders[family])
     texts, pictures, model = theirs(folders[family])
@@ -79,13 +83,7 @@ def test_a_family_gives_what_open_clip_gives(folders: dict[str, Path], family: s
     assert np.std(pictures @ texts.T) > 0  # a dead tower would agree with itself
 
 
-QUICK = ("siglip", "coca", "roberta")
-
-
-@pytest.mark.parametrize(
-    "family",
-    [family if family in QUICK else pytest.param(family, marks=pytest.mark.slow) for family in FAMILIES],
-)
+@pytest.mark.parametrize("family", SOME)
 def test_a_saved_space_is_the_same_to_us_and_to_open_clip(
     folders: dict[str, Path], family: str, tmp_path: Path
 ) -> None:

@@ -27,7 +27,7 @@ Floats = NDArray[np.float32]
 
 PIECE = 8
 """Windows that one thread takes at a time. 32 texts in pieces on two threads take 0.75 of the time that two
-threads of BLAS take; beside other work BLAS threads wait for each other: 64 short texts, 9.8 s and not 0.4."""
+threads of BLAS take. Beside other work BLAS threads wait for each other: 64 short texts 9.8 s, not 0.4."""
 MOST_THREADS = 8
 
 
