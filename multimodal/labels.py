@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from multimodal.errors import NoMediaFile, QueryError
-from multimodal.matching import probabilities
+from multimodal.matching import PHRASES, probabilities
 from multimodal.templates import TEMPLATES, prompts
 from multimodal.towers.base import unit
 from multimodal.types import Modality, Segment, Vectors
@@ -27,7 +27,6 @@ Names: TypeAlias = tuple[str, ...]
 SEPARATOR = ">"
 """Between a label and the one below it, in a line of a file: "animal > dog"."""
 NONE = "none of these"
-PHRASES = Path(__file__).parent / "starter" / "bank.txt"
 OTHERS = 64
 """Everyday phrases that stand for "none of these", evenly taken from the bundled bank."""
 
@@ -90,9 +89,13 @@ class Classifier:
     @cached_property
     def _others(self) -> Vectors:
         """Rows of everyday phrases that are no label."""
-        phrases = PHRASES.read_text(encoding="utf-8").splitlines()
-        some = [phrases[place] for place in np.linspace(0, len(phrases) - 1, OTHERS).astype(int)]
-        rows = self.space.embed(some)
+        lines = PHRASES.read_text(encoding="utf-8").splitlines()
+        places = np.linspace(0, len(lines) - 1, OTHERS).astype(int)
+        held = (self.space.bank or {}).get("text")
+        if held is not None and len(held) == len(lines):
+            rows = unit(np.asarray(held)[places])
+        else:
+            rows = self.space.embed([lines[place] for place in places])
         alike = (rows @ self.rows("text").T).max(axis=1)
         return rows[alike <= np.quantile(alike, 0.75)]  # "a dog on a lead" is no other of the label "dog"
 

@@ -4,17 +4,20 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import NDArray
 
 from multimodal.errors import QueryError
+from multimodal.towers.base import unit
 from multimodal.types import Item, Match, Vectors
 
 if TYPE_CHECKING:
     from multimodal.space import Space
 
+PHRASES = Path(__file__).parent / "starter" / "bank.txt"
 DOUBTFUL = 0.5
 """Probability of a pair below which it is doubtful: then the other captions together are likelier."""
 
@@ -37,6 +40,15 @@ def match_each(space: Space, items: Sequence[Item], captions: Sequence[str]) -> 
     """See `Space.match`: a list for each item."""
     rows = caption_rows(space, captions)
     return [ranked(space, row @ rows.T, captions) for row in space.embed(list(items))] if items else []
+
+
+def phrases(space: Space) -> tuple[list[str], Vectors]:
+    """The bundled everyday phrases and their unit rows (n, dim): those the space ships, else made now."""
+    lines = PHRASES.read_text(encoding="utf-8").splitlines()
+    held = (space.bank or {}).get("text")
+    if held is not None and len(held) == len(lines):
+        return lines, unit(np.asarray(held))
+    return lines, space.embed(lines)
 
 
 def caption_rows(space: Space, captions: Sequence[str]) -> Vectors:

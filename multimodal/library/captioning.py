@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from multimodal.errors import NoMediaFile, QueryError, ReadError
-from multimodal.matching import ranked
+from multimodal.matching import phrases, ranked
 from multimodal.space import Space
 from multimodal.towers.base import unit
 from multimodal.types import Match, Modality, Vectors
@@ -20,7 +20,6 @@ if TYPE_CHECKING:
     from multimodal.library.library import Library
 
 BankOf: TypeAlias = "Sequence[str] | str | Path | Literal['library'] | None"
-PHRASES = Path(__file__).parents[1] / "starter" / "bank.txt"
 LONGEST = 200
 """Characters of a text of the library that may serve as a caption."""
 NEAR = 50
@@ -60,8 +59,10 @@ class CaptionBank:
             if library is None:
                 raise QueryError("The texts of a library can only serve where there is one.")
             return cls(space, *_texts(library))
-        if bank is None or isinstance(bank, (str, Path)):
-            return cls(space, read_captions(PHRASES if bank is None else Path(bank)))
+        if bank is None:
+            return cls(space, *phrases(space))
+        if isinstance(bank, (str, Path)):
+            return cls(space, read_captions(Path(bank)))
         return cls(space, list(dict.fromkeys(bank)))
 
     def of_row(self, row: NDArray[np.floating], k: int) -> tuple[Match, ...]:

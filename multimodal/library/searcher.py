@@ -4,9 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from contextlib import suppress
-from functools import lru_cache
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import NDArray
@@ -23,21 +21,11 @@ from multimodal.library.search import Judge
 from multimodal.library.sqlite import SqliteStore
 from multimodal.library.vectors import Kernel, Matrix, Outrun, VectorFiles
 from multimodal.space import Space
+from multimodal.towers.blas import one_thread
 from multimodal.types import Hits, Modality
-
-if TYPE_CHECKING:
-    from threadpoolctl import ThreadpoolController
-
 
 REMEMBERED = 16
 """Filters whose answers are kept: a table of a million segments takes 8 MB each."""
-
-
-@lru_cache(maxsize=1)
-def _blas() -> ThreadpoolController:
-    from threadpoolctl import ThreadpoolController
-
-    return ThreadpoolController()
 
 
 class Searcher:
@@ -104,7 +92,7 @@ class Searcher:
         """The hits of a query, best first. Raises QueryError."""
         # Products of this size gain nothing from a second thread, and wait long for one on a busy machine
         # (935 x 384 x 128: 1.1 ms with one, 9 with two beside other work).
-        with _blas().limit(limits=1, user_api="blas"):
+        with one_thread():
             for _ in range(3):
                 with suppress(Outrun), self._reading().snapshot():
                     return self._search(asked, request, patient=True)

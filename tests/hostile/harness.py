@@ -147,6 +147,8 @@ class Tree:
     """Watches the memory of a process and of all it starts, 20 times a second."""
 
     def __init__(self, pid: int) -> None:
+        self.base = _resident(psutil.Process(pid))
+        """Bytes that the first had when the watch began."""
         self.peak = 0
         """Most bytes of resident memory of all together."""
         self.largest = 0

@@ -45,7 +45,7 @@ def check(files: dict[str, EncodedFile], tree: Tree) -> None:
     assert not leaks
     hung = [name for name, file in files.items() if file.reason and "gave nothing for" in file.reason]
     assert not hung
-    assert tree.peak < MOST
+    assert tree.peak - tree.base < MOST  # other tests have left much in this process
 
 
 def outcomes(files: dict[str, EncodedFile]) -> dict[str, tuple[str, str | None, int]]:

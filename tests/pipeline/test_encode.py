@@ -268,6 +268,7 @@ def test_the_same_file_gives_the_same_rows(folder: Path) -> None:
     check_determinism(folder, "fake")
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(not (STARTER / "audio.onnx").exists(), reason="the starter's towers are not built")
 def test_the_same_file_gives_the_same_rows_on_the_starter(folder: Path) -> None:
     check_determinism(folder, "starter")

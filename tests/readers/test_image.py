@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import PIL
 import pytest
 from PIL import Image
 from PIL.PngImagePlugin import PngInfo
@@ -109,6 +110,8 @@ def test_png_of_any_mode(mode: str, tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("mode", ["CMYK", "LAB", "I", "F", "YCbCr", "I;16", "I;16B", "1", "L", "P"])
 def test_tiff_of_any_mode(mode: str, tmp_path: Path) -> None:
+    if mode == "YCbCr" and int(PIL.__version__.split(".")[0]) < 13:
+        pytest.skip("Pillow before 13 does not read what it writes: raw YCbCr")
     colour, grey = media.picture(2), media.picture(2).convert("L")
     values = np.asarray(grey)
     if mode == "I":
