@@ -71,6 +71,19 @@ def _steps(count: int, width: int) -> list[tuple[int, int]]:
     return [(begin, min(begin + step, count)) for begin in range(0, count, step)]
 
 
+def calibration_error(confidence: NDArray[np.floating], right: NDArray[np.generic], bins: int = 15) -> float:
+    """The expected calibration error, in [0, 1] (Guo et al. 2017, On Calibration of Modern Neural Networks).
+
+    Answers (n,) are put into `bins` of equal width by their confidence; the mean distance of a bin's
+    confidence from its share of right answers, weighed by its size.
+    """
+    sure, correct = np.asarray(confidence, np.float64), np.asarray(right, np.float64)
+    place = np.clip(np.ceil(sure * bins).astype(np.int64) - 1, 0, bins - 1)
+    gaps = np.zeros(bins)
+    np.add.at(gaps, place, sure - correct)
+    return float(np.abs(gaps).sum() / max(len(sure), 1))
+
+
 def averages(drawn: NDArray[np.float64]) -> NDArray[np.float64]:
     """The mean of each draw."""
     return drawn.mean(axis=1)

@@ -240,6 +240,13 @@ class OpenClipSource:
         self._compute = compute or Compute()
 
     @property
+    def made_from(self) -> str | None:
+        """The listed model, MODEL/TAG, that the weights are, also where they were saved to a folder."""
+        from multimodal.towers import clip
+
+        return clip.origin(self._loaded)
+
+    @property
     def logit_scale(self) -> float:
         return self._loaded.logit_scale
 

@@ -40,8 +40,8 @@ def _filters(low: float, high: float) -> NDArray[np.float64]:
 
 @dataclass(frozen=True)
 class LogMel:
-    """A sound of at most 10 s to (1, 1001, 64) float32 decibels; a shorter one is repeated, then padded.
-    Mel bands lie from `low` to `high` Hz."""
+    """A sound to (windows, 1, 1001, 64) float32 decibels, a window for each 10 s and one for the rest if that
+    has a second or more; a shorter one is repeated, then padded. Mel bands lie from `low` to `high` Hz."""
 
     low: float = 50.0
     high: float = 14_000.0
@@ -52,7 +52,12 @@ class LogMel:
         if content.rate != RATE:
             raise ValueError(f"expected a sound of {RATE} Hz, got {content.rate}")
         length = RATE * SECONDS
-        samples = content.samples[:length].astype(np.float64)
+        begins = range(0, len(content.samples), length)
+        parts = [content.samples[begin : begin + length] for begin in begins]
+        kept = [part for part in parts if len(part) >= RATE] or parts[:1]
+        return np.stack([self._window(part.astype(np.float64), length) for part in kept])
+
+    def _window(self, samples: NDArray[np.float64], length: int) -> NDArray[np.float32]:
         samples = np.tile(samples, max(1, length // max(len(samples), 1)))
         samples = np.pad(samples, (0, length - len(samples)))
         padded = np.pad(samples, N_FFT // 2, mode="reflect")
@@ -65,7 +70,7 @@ class LogMel:
 
 
 class ClapTower:
-    """Spectrograms to features (n, 512) of CLAP's space."""
+    """Windows of spectrograms to features (n, 512) of CLAP's space: the mean of a sound's unit features."""
 
     def __init__(self, model: Any, preprocess: LogMel) -> None:
         self.preprocess = preprocess
@@ -79,10 +84,14 @@ class ClapTower:
 
         rows = []
         with torch.inference_mode():
-            for one in batch:  # one at a time: half a GB of activations each
-                found = self._model.get_audio_features(input_features=torch.from_numpy(one)[None])
-                rows.append(_tensor(found)[0].float().numpy())
+            for windows in batch:  # one window at a time: half a GB of activations each
+                found = [self._one(torch.from_numpy(window)[None]) for window in windows]
+                rows.append(unit(np.stack(found)).mean(axis=0))
         return np.stack(rows)
+
+    def _one(self, window: Any) -> NDArray[np.float32]:
+        found: NDArray[np.float32] = _tensor(self._model.get_audio_features(input_features=window))[0].numpy()
+        return found
 
 
 @dataclass(frozen=True, eq=False)
@@ -120,6 +129,8 @@ class Clap:
 
 def read(path: Path) -> Clap:
     """A folder as the hub has it. Raises SpaceError; nothing is downloaded."""
+    if not (path / "config.json").is_file():
+        raise SpaceError(f"{path} is no folder of CLAP: it has no config.json.")
     try:
         from transformers import AutoTokenizer, ClapModel
     except ImportError:
@@ -128,7 +139,7 @@ def read(path: Path) -> Clap:
         model = ClapModel.from_pretrained(path, local_files_only=True)
         tokenizer = AutoTokenizer.from_pretrained(path, local_files_only=True)
     except (OSError, ValueError, RuntimeError, KeyError) as error:
-        reason = " ".join(str(error).split())[:160]
+        reason = " ".join(str(error).split())[:160].rstrip(".")
         raise SpaceError(f"{path} is no folder of CLAP: {reason}.") from error
     model.eval()  # type: ignore[no-untyped-call]
     return Clap(model, tokenizer, _bands(path / PREPROCESS))

@@ -84,7 +84,8 @@ def load(name: str, path: Path, space: Space) -> AudioPart:
     entry = ENTRIES[name]
     if not entry.spaces:
         raise SpaceError(f"{name} has a space of its own: bring it over with bridge_audio.")
-    if name not in fitting(space.name) or space.dim != entry.dim:
+    names = {space.name, getattr(space._source, "made_from", None) or ""}
+    if not any(name in fitting(one) for one in names) or space.dim != entry.dim:
         raise SpaceError(
             f"{name} lands in {' or '.join(entry.spaces)}, not in {space.name!r}: its rows would mean nothing"
             " there; a model with a text tower can be bridged."
