@@ -17,7 +17,8 @@ from numpy.typing import NDArray
 
 from multimodal import ladder
 from multimodal.errors import QueryError
-from multimodal.evaluate import Measure, _embedded, _key
+from multimodal.evaluation import Measure
+from multimodal.evaluation.items import embedded, item_key
 from multimodal.ladder.source import RungTower, headed
 from multimodal.measures import interval, judge
 from multimodal.pairs import Pairs, read_pairs
@@ -176,15 +177,15 @@ def _task(
     if not told:
         raise QueryError("None of the pairs has a text.")
     items = Pairs(("item", "item"), [(item, item) for _, item in told])
-    known, left_out = _embedded(space, items, workers, None)
-    told = [(text, item) for text, item in told if _key(item) in known]
+    known, left_out = embedded(space, items, workers, None)
+    told = [(text, item) for text, item in told if item_key(item) in known]
     texts = {text: number for number, text in enumerate(dict.fromkeys(text for text, _ in told))}
-    things = {key: number for number, key in enumerate(dict.fromkeys(_key(item) for _, item in told))}
+    things = {key: number for number, key in enumerate(dict.fromkeys(item_key(item) for _, item in told))}
     if len(things) < max(folds, 3):
         raise QueryError(f"{len(things)} things to look for are too few for {folds} folds.")
     marks = np.zeros((len(texts), len(things)), bool)
     for text, item in told:
-        marks[texts[text], things[_key(item)]] = True
+        marks[texts[text], things[item_key(item)]] = True
     drawn = np.random.default_rng(seed).permutation(len(things)) % folds
     own = drawn[marks.argmax(axis=1)]
     candidates = np.stack([known[key][1] for key in things])

@@ -71,19 +71,6 @@ def _steps(count: int, width: int) -> list[tuple[int, int]]:
     return [(begin, min(begin + step, count)) for begin in range(0, count, step)]
 
 
-def calibration_error(confidence: NDArray[np.floating], right: NDArray[np.generic], bins: int = 15) -> float:
-    """The expected calibration error, in [0, 1] (Guo et al. 2017, On Calibration of Modern Neural Networks).
-
-    Answers (n,) are put into `bins` of equal width by their confidence; the mean distance of a bin's
-    confidence from its share of right answers, weighed by its size.
-    """
-    sure, correct = np.asarray(confidence, np.float64), np.asarray(right, np.float64)
-    place = np.clip(np.ceil(sure * bins).astype(np.int64) - 1, 0, bins - 1)
-    gaps = np.zeros(bins)
-    np.add.at(gaps, place, sure - correct)
-    return float(np.abs(gaps).sum() / max(len(sure), 1))
-
-
 def averages(drawn: NDArray[np.float64]) -> NDArray[np.float64]:
     """The mean of each draw."""
     return drawn.mean(axis=1)
@@ -94,10 +81,25 @@ def medians(drawn: NDArray[np.float64]) -> NDArray[np.float64]:
     return np.median(drawn, axis=1)
 
 
+def calibration_errors(drawn: NDArray[np.float64], bins: int = 15) -> NDArray[np.float64]:
+    """The expected calibration error, in [0, 1], of each draw (Guo et al. 2017, On Calibration of Modern
+    Neural Networks).
+
+    `drawn` (draws, n, 2) holds the confidence of each answer and whether it is right, 1 or 0. Answers are put
+    into `bins` of equal width by their confidence; it is the mean distance of a bin's confidence from its
+    share of right answers, weighed by its size.
+    """
+    draws, n = drawn.shape[:2]
+    place = np.clip(np.ceil(drawn[..., 0] * bins).astype(np.int64) - 1, 0, bins - 1)
+    place += np.arange(draws)[:, None] * bins
+    gaps = np.bincount(place.ravel(), (drawn[..., 0] - drawn[..., 1]).ravel(), draws * bins)
+    return np.asarray(np.abs(gaps.reshape(draws, bins)).sum(axis=1) / n)
+
+
 def interval(
     values: NDArray[np.generic], seed: int = 0, of: Summary = averages, draws: int = DRAWS
 ) -> tuple[float, float]:
-    """Bounds that hold 95 % of what `of` gives for `values` (n,) drawn anew with replacement.
+    """Bounds that hold 95 % of what `of` gives for `values` (n, ...) drawn anew with replacement.
 
     The percentile bootstrap of Efron 1979; the same seed gives the same bounds.
     """

@@ -13,8 +13,8 @@ from typer.testing import CliRunner
 
 from multimodal import NoMediaFile, QueryError
 from multimodal.commands import evaluating
-from multimodal.evaluate import evaluate
-from multimodal.measures import averages, interval, judge, medians
+from multimodal.evaluation import evaluate
+from multimodal.measures import averages, calibration_errors, interval, judge, medians
 from multimodal.pairs import Pairs, read_pairs
 from tests.fakes import fake_space
 from tests.media import tone, write_image, write_sound, write_video
@@ -87,6 +87,25 @@ def test_intervals_are_those_of_scipy():
         assert np.allclose(found, expected.confidence_interval, rtol=0.03)
     assert interval(values) == interval(values) != interval(values, seed=1)
     assert interval(np.ones(5)) == (1.0, 1.0)
+
+
+def test_calibration_error_is_that_of_the_paper():
+    rng = np.random.default_rng(5)
+    sure = rng.random(4000)
+    honest = np.stack([sure, rng.random(4000) < sure], axis=1)
+    boast = np.stack([sure, rng.random(4000) < sure / 2], axis=1)
+    found = calibration_errors(np.stack([honest, boast]))
+    expected = []
+    for pairs in (honest, boast):  # bin by bin, as the paper writes it
+        total = 0.0
+        for low, high in zip(np.linspace(0, 1, 16)[:-1], np.linspace(0, 1, 16)[1:], strict=True):
+            own = pairs[(pairs[:, 0] > low) & (pairs[:, 0] <= high)]
+            total += len(own) / 4000 * abs(own[:, 1].mean() - own[:, 0].mean())
+        expected.append(total)
+    np.testing.assert_allclose(found, expected, atol=1e-9)
+    assert found[0] < 0.04 and found[1] == pytest.approx(0.25, abs=0.03)
+    low, high = interval(boast, of=calibration_errors, draws=300)
+    assert low < found[1] < high < low + 0.06
 
 
 def test_intervals_do_not_depend_on_the_block(monkeypatch: pytest.MonkeyPatch):
@@ -169,9 +188,12 @@ def test_every_direction_of_modalities_is_measured(media: Path):
     assert ways["text", "audio"].columns == ("right", "left")
     for one in found.directions:
         assert (one.queries, one.candidates) == (3, 3)
-        for name, measure in one.measures.items():
+        found_in = ["recall@1", "recall@5", "recall@10", "ndcg@10", "map", "median rank"]
+        assert list(one.measures) == [*found_in, "ece"]
+        for name in found_in:
+            measure = one.measures[name]
             assert (measure.value, measure.low, measure.high) == (1.0, 1.0, 1.0), name
-        assert list(one.measures) == ["recall@1", "recall@5", "recall@10", "ndcg@10", "map", "median rank"]
+        assert 0 < one.measures["ece"].value < 0.5  # right every time, and never quite sure
 
 
 def test_wrong_pairs_measure_as_wrong(media: Path):
@@ -218,13 +240,13 @@ def test_a_file_is_embedded_as_the_space_embeds_it(media: Path):
     scenes = [Image.new("RGB", (64, 48), colour) for colour in COLOURS.values()]
     write_video(media / "film.mp4", scenes, seconds=3.0)
     (media / "long.txt").write_text("\n\n".join(f"{name} " * 100 for name in COLOURS))
-    from multimodal import evaluate as module
+    from multimodal.evaluation.items import embedded, item_key
 
     space = fake_space()
     items = [media / "film.mp4", media / "long.txt", media / "red.png", media / "low.wav"]
-    known, _ = module._embedded(space, Pairs(("a", "b"), [(item, "word") for item in items]), 1, None)
+    known, _ = embedded(space, Pairs(("a", "b"), [(item, "word") for item in items]), 1, None)
     for item in items:
-        vector = known[module._key(item)][1]
+        vector = known[item_key(item)][1]
         assert vector @ space.embed(item)[0] > 0.99999
 
 
@@ -246,7 +268,7 @@ def test_files_that_cannot_be_used_are_named_and_left_out(media: Path):
 def test_queries_are_judged_in_blocks_alike(media: Path, monkeypatch: pytest.MonkeyPatch):
     words = [(f"word{number} and more", f"word{number} or less") for number in range(50)]
     whole = evaluate(fake_space(), words)
-    monkeypatch.setattr("multimodal.evaluate.BLOCK", 120)
+    monkeypatch.setattr("multimodal.evaluation.retrieval.BLOCK", 120)
     assert evaluate(fake_space(), words) == whole
     assert 0.1 < whole.directions[0].measures["recall@1"].value < 0.9
 

@@ -11,8 +11,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from contextlib import closing
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -20,25 +19,17 @@ import numpy as np
 from numpy.typing import NDArray
 
 from multimodal.errors import QueryError
-from multimodal.measures import BLOCK, DRAWS, Judged, averages, interval, judge, medians
+from multimodal.evaluation.items import embedded, item_key
+from multimodal.evaluation.measure import Measure, measured
+from multimodal.matching import probabilities
+from multimodal.measures import BLOCK, DRAWS, Judged, averages, calibration_errors, judge, medians
 from multimodal.pairs import Pairs, read_pairs
-from multimodal.towers.base import unit
 from multimodal.types import FileRecord, Item, Modality, Vectors
 
 if TYPE_CHECKING:
-    from multimodal.pipeline import EncodedFile
     from multimodal.space import Space
 
 RANKS = (1, 5, 10)
-
-
-@dataclass(frozen=True)
-class Measure:
-    """A measured value and the bounds of its 95 % interval, by bootstrap over the queries."""
-
-    value: float
-    low: float
-    high: float
 
 
 @dataclass(frozen=True)
@@ -47,7 +38,10 @@ class Direction:
 
     `columns` are those of the pairs they came from. `measures` are recall@1, recall@5 and recall@10 (the
     share of queries with at least one right answer that far up), median rank (of the best right answer,
-    from 1), ndcg@10 and map (see `multimodal.measures`).
+    from 1), ndcg@10 and map, and ece: the expected calibration error of the first candidate's probability,
+    by the space's own logit scale (see `multimodal.measures`, `multimodal.matching.probabilities`).
+    `per_query` holds what recall@1, @5, @10, ndcg@10 and map are the means of, (queries,) each, and
+    `names` the queries, for `compare`.
     """
 
     query: Modality
@@ -56,6 +50,8 @@ class Direction:
     queries: int
     candidates: int
     measures: Mapping[str, Measure]
+    per_query: Mapping[str, NDArray[np.float64]] = field(default_factory=dict, repr=False, compare=False)
+    names: Sequence[object] = field(default=(), repr=False, compare=False)
 
 
 @dataclass(frozen=True)
@@ -71,7 +67,10 @@ class Evaluation:
 
     def as_dict(self) -> dict[str, Any]:
         """Plain values for JSON."""
-        found = asdict(self)
+        shown = [replace(one, per_query={}, names=()) for one in self.directions]
+        found = asdict(replace(self, directions=shown))
+        for one in found["directions"]:
+            del one["per_query"], one["names"]
         found["left_out"] = [
             {"path": os.fsencode(one.path).decode("utf-8", "backslashreplace"), "reason": one.reason}
             for one in self.left_out
@@ -112,12 +111,12 @@ def evaluate(
         pairs = read_pairs(pairs)
     elif not isinstance(pairs, Pairs):
         pairs = Pairs(("left", "right"), list(pairs))
-    known, left_out = _embedded(space, pairs, workers, progress)
+    known, left_out = embedded(space, pairs, workers, progress)
     sides: dict[tuple[Modality, Modality], tuple[_Side, _Side]] = {}
     right: dict[tuple[Modality, Modality], set[tuple[int, int]]] = {}
     used = 0
     for left_item, right_item in pairs.pairs:
-        left_key, right_key = _key(left_item), _key(right_item)
+        left_key, right_key = item_key(left_item), item_key(right_item)
         if left_key not in known or right_key not in known:
             continue
         used += 1
@@ -129,98 +128,56 @@ def evaluate(
         raise QueryError("None of the pairs can be used: every one has a file that could not be embedded.")
     directions: list[Direction] = []
     for (first, second), (one, other) in sides.items():
-        a, b = np.stack(one.vectors), np.stack(other.vectors)
         forward = right[first, second]
         back = {(there, here) for here, there in forward}
         columns = pairs.columns
-        directions.append(_direction(first, second, columns, a, b, forward, draws, seed))
-        directions.append(_direction(second, first, columns[::-1], b, a, back, draws, seed))
+        directions.append(_direction(space, (first, second), columns, one, other, forward, draws, seed))
+        directions.append(_direction(space, (second, first), columns[::-1], other, one, back, draws, seed))
     return Evaluation(space.name, space.space_id, used, directions, left_out)
 
 
-def _embedded(
-    space: Space, pairs: Pairs, workers: int | None, progress: Callable[[int, int], object] | None
-) -> tuple[dict[object, tuple[Modality, NDArray[np.float32]]], list[FileRecord]]:
-    """Modality and vector of every item by its key, and what could not be embedded."""
-    from multimodal.pipeline import encode_files
-    from multimodal.space import modality_of
-
-    items = {_key(item): item for pair in pairs.pairs for item in pair}
-    files = [item for item in items.values() if isinstance(item, Path)]
-    known: dict[object, tuple[Modality, NDArray[np.float32]]] = {}
-    texts = {key: item for key, item in items.items() if isinstance(item, str)}
-    if texts:
-        rows = space.embed(list(texts.values()))
-        known.update((key, ("text", row)) for key, row in zip(texts, rows, strict=True))
-    for key, item in items.items():
-        if not isinstance(item, (str, Path)):
-            known[key] = modality_of(item)[0], space.embed(item)[0]
-    missing = [path for path in files if not path.is_file()]
-    left_out = [FileRecord(path, "failed", reason="there is no such file") for path in missing]
-    there = [path for path in files if path.is_file()]
-    if there:
-        with closing(encode_files(there, space, workers=workers)) as encoded:  # type: ignore[type-var]
-            for done, file in enumerate(encoded, 1):
-                found = _mean(file)
-                if found is None:
-                    reason = file.reason or "it holds nothing to embed"
-                    left_out.append(FileRecord(file.path, "failed", reason=reason))
-                else:
-                    known[_key(file.path)] = found
-                if progress is not None:
-                    progress(done, len(there))
-    return known, left_out
-
-
-def _mean(file: EncodedFile) -> tuple[Modality, NDArray[np.float32]] | None:
-    """What a file mostly is, and the unit mean of its segments of that modality."""
-    rows = [
-        (row.modality, row.vector) for row in file.rows if row.role == "content" and row.vector is not None
-    ]
-    if not rows:
-        return None
-    first = rows[0][0]
-    return first, unit(np.mean([vector for modality, vector in rows if modality == first], axis=0))
-
-
-def _key(item: Item) -> object:
-    """Equal for items that are the same query: the same text, the same file, the same object."""
-    if isinstance(item, str):
-        return "text", item.strip()
-    if isinstance(item, Path):
-        return "file", os.path.abspath(item)
-    return "object", id(item)
-
-
 def _direction(
-    query: Modality,
-    target: Modality,
+    space: Space,
+    way: tuple[Modality, Modality],
     columns: tuple[str, str],
-    queries: Vectors,
-    candidates: Vectors,
+    asked: _Side,
+    among: _Side,
     right: Iterable[tuple[int, int]],
     draws: int,
     seed: int,
 ) -> Direction:
+    found, sure = _judged(space, asked, among, right)
+    rank = found.pop("rank")
+    measures = {name: measured(values, averages, seed, draws) for name, values in found.items()}
+    measures["median rank"] = measured(rank, medians, seed, draws)
+    measures["ece"] = measured(sure, calibration_errors, seed, draws)
+    names = list(asked.places)
+    return Direction(*way, columns, len(asked.vectors), len(among.vectors), measures, found, names)
+
+
+def _judged(
+    space: Space, asked: _Side, among: _Side, right: Iterable[tuple[int, int]]
+) -> tuple[dict[str, NDArray[np.float64]], NDArray[np.float64]]:
+    """Of each query its measures and rank, and (queries, 2) how sure its first answer is, and if right."""
+    queries, candidates = np.stack(asked.vectors), np.stack(among.vectors)
     answers: dict[int, list[int]] = {}
     for here, there in right:
         answers.setdefault(here, []).append(there)
     judged: list[Judged] = []
+    sure = np.zeros((len(queries), 2))
     step = max(1, BLOCK // len(candidates))
     for begin in range(0, len(queries), step):
-        part = queries[begin : begin + step]
+        part: Vectors = queries[begin : begin + step]
         marks = np.zeros((len(part), len(candidates)), bool)
         for place in range(len(part)):
             marks[place, answers[begin + place]] = True
-        judged.append(judge(part @ candidates.T, marks))
+        cosines = part @ candidates.T
+        judged.append(judge(cosines, marks))
+        lines, best = np.arange(len(part)), cosines.argmax(axis=1)
+        sure[begin : begin + step, 0] = probabilities(space, cosines)[lines, best]
+        sure[begin : begin + step, 1] = marks[lines, best]
     rank = np.concatenate([one.rank for one in judged]).astype(np.float64)
     found = {f"recall@{k}": (rank <= k).astype(np.float64) for k in RANKS}
     found["ndcg@10"] = np.concatenate([one.ndcg for one in judged])
     found["map"] = np.concatenate([one.precision for one in judged])
-    measures = {
-        name: Measure(float(values.mean()), *interval(values, seed, averages, draws))
-        for name, values in found.items()
-    }
-    median = Measure(float(np.median(rank)), *interval(rank, seed, medians, draws))
-    measures = {**measures, "median rank": median}
-    return Direction(query, target, columns, len(queries), len(candidates), measures)
+    return {**found, "rank": rank}, sure
