@@ -98,10 +98,16 @@ def _saved(folder: Path, compute: Compute | None = None) -> Source:
         from multimodal.ladder import source as laddered
 
         found = laddered.saved(folder, found, source)
-    if "truncate" in about:  # last: it shortens the rows of every modality
+    if "adapters" in about:  # behind the towers
+        from multimodal import adapted
+
+        found = adapted.saved(folder, found, about["adapters"], truncated=False)
+    if "truncate" in about:  # it shortens the rows of every modality
         from multimodal import small
 
         found = small.saved(folder, found, about["truncate"])
+        if "adapters" in about:
+            found = adapted.saved(folder, found, about["adapters"], truncated=True)
     return found
 
 
