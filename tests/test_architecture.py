@@ -25,7 +25,7 @@ LAYERS = [
     {"space"},
     {"pipeline"},
     {"library"},
-    {"console", "evaluation", "export", "formats", "gallery"},
+    {"console", "evaluation", "export", "formats", "gallery", "scale"},
     {"integrations", "plots", "quantise", "sidecars"},
     {"app", "climb", "display", "training"},
     {"commands"},

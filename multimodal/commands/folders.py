@@ -26,7 +26,14 @@ if TYPE_CHECKING:
 
 
 def index(
-    folder: Annotated[Path, typer.Argument(help="The folder (or file) to index.")],
+    source: Annotated[
+        str,
+        typer.Argument(
+            metavar="SOURCE",
+            help="A folder or file; also an address (s3://bucket/photos), a glob, or with --engine a table"
+            " (.csv, .parquet) that names files.",
+        ),
+    ],
     library: LibraryOption = None,
     space: Annotated[
         str | None,
@@ -46,18 +53,32 @@ def index(
     ] = None,
     precision: PrecisionOption = "auto",
     backend: BackendOption = "torch",
+    engine: Annotated[
+        str | None,
+        typer.Option("--engine", metavar="NAME", help="Who does the work: local, or ray (a cluster)."),
+    ] = None,
+    address: Annotated[
+        str | None,
+        typer.Option("--address", metavar="ADDRESS", help="The Ray cluster; default: this machine alone."),
+    ] = None,
     report: Annotated[
         Path | None, typer.Option("--report", metavar="FILE", help="Write a JSON line for each file seen.")
     ] = None,
     quiet: Annotated[bool, typer.Option("--quiet", "-q", help="No progress bar.")] = False,
 ) -> None:
-    """Embed what is new or changed in FOLDER. The library is FOLDER/.multimodal unless --library says so."""
+    """Embed what is new or changed in SOURCE. The library is SOURCE/.multimodal unless --library says so."""
     from multimodal.console import index_progress, print_report
     from multimodal.export import report_lines
     from multimodal.library import Library, finding
 
-    if not folder.exists():
+    folder = Path(source)
+    far = not folder.exists() and ("://" in source or any(sign in source for sign in "*?["))
+    if not folder.exists() and not far:
         raise NoMediaFile(f"{folder} does not exist.")
+    if address and engine != "ray":
+        raise QueryError("--address is that of a Ray cluster: give --engine ray too.")
+    if far and not library:
+        raise QueryError(f"Say with --library where the library of {source} is to be kept.")
     if alongside and (not space or library):
         raise QueryError("--alongside needs --space NAME, and takes no --library.")
     place = folder if folder.is_dir() else folder.parent
@@ -68,14 +89,19 @@ def index(
         report_lines(report) as note,
         index_progress(quiet) as show,
     ):
-        done = opened.add(
-            folder,
-            workers=workers,
-            exclude=exclude or (),
-            limits=_limits(timeout, memory),
-            progress=show,
-            on_record=note,
-        )
+        how: dict[str, Any] = {
+            "workers": workers,
+            "exclude": exclude or (),
+            "limits": _limits(timeout, memory),
+            "progress": show,
+            "on_record": note,
+        }
+        if engine or far:
+            from multimodal.scale import index as index_far
+
+            done = index_far(opened, source, engine=engine or "local", address=address, **how)  # type: ignore[arg-type]
+        else:
+            done = opened.add(folder, **how)
     print_report(done, home)
     exit_for(done)
 

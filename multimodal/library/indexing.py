@@ -162,6 +162,9 @@ class Run:
     def _finish(self, job: Job, result: EncodedFile) -> None:
         if not _is_unchanged(job):
             job.hash = None  # its rows may not be those of its bytes: nobody may reuse them
+        self._take(job, result)
+
+    def _take(self, job: Job, result: EncodedFile) -> None:
         if result.status != "added":
             self._refuse(job, result.status, result.reason or "no reason given", result.seconds)
             return

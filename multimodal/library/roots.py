@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -15,6 +16,22 @@ FOLDER = ".multimodal"
 """Name of the library that lies in the folder it is about."""
 ALONGSIDE = ".multimodal-"
 """How the names of further libraries begin, of other spaces."""
+
+
+_SCHEME = re.compile(r"^([A-Za-z][A-Za-z0-9+.-]+):/+")  # a single letter is a drive
+
+
+class Address(type(Path())):  # type: ignore[misc]  # a Path that can be subclassed before Python 3.12
+    """The path of a file in a store such as `s3://bucket/folder/photo.jpg`; as text it keeps both slashes.
+
+    Only the computing half of a path works (`name`, `suffix`, `/`, `parents`): there is no file to open.
+    """
+
+    def __str__(self) -> str:
+        return _SCHEME.sub(r"\1://", super().__str__().replace(os.sep, "/"))
+
+    def __fspath__(self) -> str:
+        return str(self)
 
 
 @dataclass(frozen=True)
@@ -38,10 +55,14 @@ class Roots:
         """The folder that a root's stored path stands for; what is in a collection stands for itself."""
         if path.startswith(COLLECTION):
             return Path()
+        if "://" in path:
+            return Address(path)
         return Path(os.path.normpath(self.library / path))
 
     def stored(self, folder: Path) -> str:
         """How a root is stored: relative where it contains the library, so that both can move together."""
+        if isinstance(folder, Address):
+            return str(folder)
         if relative(self.library, folder) is None:
             return folder.as_posix()
         return Path(os.path.relpath(folder, self.library)).as_posix()
@@ -51,23 +72,28 @@ class Roots:
         takes in those below it. Raises LibraryError."""
         if relative(start, self.library) is not None:
             raise LibraryError(f"{start} belongs to the library itself and cannot be indexed.")
+        folder = start if start.is_dir() else start.parent
+        root, prefix = self.place(store, start, folder, folder.stat().st_dev)
+        return self._walked(store, root, start, prefix)
+
+    def place(self, store: Store, start: Path, folder: Path, device: int) -> tuple[Root, str]:
+        """The root that a path belongs to, and where it lies in there. Where it lies in none, `folder` is
+        made one, or the folder of the library that is named after it and lies above."""
         roots = store.roots()
         for root in roots:
             prefix = relative(start, self.folder(root.path))
             if prefix is not None:
-                return self._walked(store, root, start, prefix)
+                return root, prefix
         home = self.library.parent
         named = self.library.name == FOLDER or self.library.name.startswith(ALONGSIDE)
         if named and relative(start, home) is not None:
-            folder = home
-        else:
-            folder = start if start.is_dir() else start.parent
-        made = store.put_root(self.stored(folder), folder.stat().st_dev)
+            folder, device = home, home.stat().st_dev
+        made = store.put_root(self.stored(folder), device)
         for root in roots:
             below = relative(self.folder(root.path), folder)
             if below:
                 store.move_files(root, made, below)
-        return self._walked(store, made, start, relative(start, folder) or "")
+        return made, relative(start, folder) or ""
 
     def _walked(self, store: Store, root: Root, start: Path, prefix: str) -> Target:
         folder = self.folder(root.path)

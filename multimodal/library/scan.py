@@ -89,7 +89,7 @@ def walk(root: Path, prefix: str = "", leave_out: Path | None = None, exclude: S
             continue
         files: list[Found] = []
         waiting += reversed(list(_listed(entries, folder, found, files, leave_out, ignored)))
-        found.files += _grouped(files, folder)
+        found.files += grouped(files, folder)
     return found
 
 
@@ -104,10 +104,10 @@ def _single(root: Path, path: str, ignored: GitIgnoreSpec | None) -> Found:
         return alone
     files: list[Found] = []
     list(_listed(entries, folder, Walk(), files, None, ignored))
-    return next((found for found in _grouped(files, folder) if found.path == path), alone)
+    return next((found for found in grouped(files, folder) if found.path == path), alone)
 
 
-def _grouped(files: list[Found], folder: str) -> list[Found]:
+def grouped(files: list[Found], folder: str) -> list[Found]:
     """The files of one folder, those that are companions moved to the ones they belong to."""
     cut = len(folder) + 1 if folder else 0
     by_name = {found.path[cut:]: found for found in files}

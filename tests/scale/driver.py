@@ -1,0 +1,16 @@
+"""A driver to be killed: `python -m tests.scale.driver SOURCE HOME ADDRESS REPORT`."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+
+from multimodal import Library
+from multimodal.export import report_lines
+from multimodal.scale import index
+from tests.scale.hard import hard_space
+
+if __name__ == "__main__":
+    source, home, address, report = sys.argv[1:]
+    with Library(home, hard_space()) as library, report_lines(Path(report)) as note:
+        index(library, source, engine="ray", address=address, on_record=note)
