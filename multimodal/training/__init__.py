@@ -1,0 +1,15 @@
+"""Training: a space learns from pairs of things that belong together.
+
+>>> better = fit(load_space(), "pairs.csv", output="my-space")
+
+The towers stay frozen, so their features are computed once; behind them small adapters learn, which start
+as the identity (`multimodal.adapted`). What the space knew is held by generic rows that must not move, by
+weight decay towards the identity, and by going only as far as validation wants (`tradeoff`).
+"""
+
+from __future__ import annotations
+
+from multimodal.training.fitting import Learned, fit, learn
+from multimodal.training.settings import PARTS, Settings
+
+__all__ = ["PARTS", "Learned", "Settings", "fit", "learn"]
