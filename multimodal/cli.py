@@ -28,6 +28,7 @@ from multimodal.commands import (
     serving,
     spaces,
     tagging,
+    training,
     vectors,
     watching,
 )
@@ -53,6 +54,7 @@ app.command("import")(exporting.import_)
 app.command()(watching.watch)
 app.command()(evaluating.evaluate)
 app.command()(laddering.ladder)
+app.command()(training.train)
 app.command()(benchmarking.benchmark)
 app.command()(bridging.bridge)
 app.command()(folders.doctor)
