@@ -105,6 +105,23 @@ class Assignment:
         """The pairs that a person should look at, the least probable first."""
         return sorted((pair for pair in self.pairs if pair.doubtful), key=lambda pair: pair.probability)
 
+    def report(self, items: Sequence[object], captions: Sequence[str]) -> str:
+        """What a person should look at, in lines: doubtful pairs, the least probable first, and what is left
+        over. `items` and `captions` are those that were asked, in their order."""
+        lines = [f"{len(self.pairs)} pairs, {len(self.doubtful)} of them doubtful"]
+        for pair in self.doubtful:
+            told = f"{_short(items[pair.item])}: {_short(captions[pair.caption])}"
+            better = "another caption fits it better" if pair.margin < 0 else "others fit as well"
+            lines.append(f"  {pair.probability:4.0%}  {told} ({better})")
+        lines += [f"  no caption is left for {_short(items[place])}" for place in self.items]
+        lines += [f"  nothing is left for {_short(captions[place])}" for place in self.captions]
+        return "\n".join(lines)
+
+
+def _short(item: object) -> str:
+    said = f'"{item}"' if isinstance(item, str) else str(item)
+    return said if len(said) <= 80 else f"{said[:77]}..."
+
 
 def assign(space: Space, items: Sequence[Item] | Vectors, captions: Sequence[str]) -> Assignment:
     """Give each item a caption of its own, so that the sum of cosines is the largest (the Hungarian method;

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+from pathlib import Path
 from types import SimpleNamespace
 
 import numpy as np
@@ -55,6 +56,11 @@ def test_what_is_left_over_and_what_is_doubtful_is_named() -> None:
     forced = fake_space().assign([coloured("red"), coloured("#ff1000")], ["red", "green"])
     assert len(forced.doubtful) >= 1
     assert forced.doubtful[0].caption == 1 and forced.doubtful[0].margin < 0
+    told = found.report(["a.png", "b.png", "c.png"], ["red", "blue"])
+    assert told.startswith("2 pairs") and "no caption is left for" in told
+    said = forced.report([Path("one"), Path("two")], ["red", "green"])
+    assert '"green" (another caption fits it better)' in said and "%" in said
+    assert 'nothing is left for "blue"' in more.report(["x"], ["red", "blue"])
 
 
 def test_nothing_to_match_is_said() -> None:

@@ -56,7 +56,7 @@ def match(
         try:
             vectors.append((path, loaded.embed_file(path)[1]))
         except ReadError as error:
-            failed.append(str(error))
+            failed.append(_reason(path, error))
     if vectors:
         rows = _assigned(loaded, vectors, sentences) if one_to_one else _best(loaded, vectors, sentences, k)
     _show(rows, as_json)
@@ -100,7 +100,7 @@ def caption(
                 said = [_match(found.caption, found) for found in part.matches]
                 rows.append({"path": str(path), "start": part.start, "end": part.end, "captions": said})
         except ReadError as error:
-            failed.append(str(error))
+            failed.append(_reason(path, error))
     _show(rows, as_json)
     for reason in failed:
         typer.echo(f"  failed   {reason}", err=True)
@@ -203,6 +203,11 @@ def _files(media: Sequence[Path]) -> Iterator[Path]:
             yield path
         else:
             raise NoMediaFile(f"{path} does not exist.")
+
+
+def _reason(path: Path, error: ReadError) -> str:
+    said = str(error)
+    return said if str(path) in said else f"{path}: {said}"
 
 
 def _hidden(path: Path) -> bool:
