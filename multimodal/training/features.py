@@ -52,13 +52,15 @@ def features(
     known = _kept(folder, space) if folder is not None else {}
     once = {item_key(item): item for item in items}
     salt = repr(space.read_options)
-    left_out = [
-        FileRecord(item, "failed", reason="there is no such file")
-        for item in once.values()
-        if isinstance(item, Path) and not item.is_file()
-    ]
-    missing = {record.path for record in left_out}
-    keys = {key: content_key(item, salt) for key, item in once.items() if item not in missing}
+    keys: dict[object, str] = {}
+    left_out: list[FileRecord] = []
+    for key, item in once.items():
+        try:
+            keys[key] = content_key(item, salt)
+        except OSError as error:
+            path = item if isinstance(item, Path) else Path()
+            reason = "there is no such file" if not path.exists() else (error.strerror or str(error)).lower()
+            left_out.append(FileRecord(path, "failed", reason=reason))
     new = [key for key in keys if keys[key] not in known]
     done = len(keys) - len(new)
     for begin in range(0, len(new), SHARD):

@@ -88,7 +88,7 @@ def train(
                     with torch.autocast(device.type, torch.bfloat16, enabled=settings.bf16):
                         contrast = _contrast(model, data, batch, mined, settings, rng)
                     moved = model.moved(rng, GENERIC)
-                    loss = contrast + settings.keep * moved
+                    loss = contrast + settings.hold * moved
                     (loss / len(group)).backward()
                     state.losses.append(float(loss.detach()))
                 torch.nn.utils.clip_grad_norm_(model.parameters(), CLIPPED)

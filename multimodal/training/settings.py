@@ -39,7 +39,7 @@ class Settings:
     dropout: float = 0.1
     hard: int = 1
     """Negatives found for each pair and direction: things that the space takes for the right answer."""
-    keep: float = 10.0
+    hold: float = 10.0
     """Weight of 1 - cosine between what generic rows are and were."""
     lose: float = 0.01
     """Share of generic queries that may lose their answer: the interpolation between the space before and
@@ -96,7 +96,7 @@ def _check(settings: Settings) -> None:
         "hidden": 1,
         "patience": 1,
         "hard": 0,
-        "keep": 0,
+        "hold": 0,
         "decay": 0,
     }
     for name, bound in least.items():
