@@ -61,7 +61,7 @@ def index(
     begun = time.monotonic()
     if engine not in ENGINES:
         raise QueryError(f"There is no engine {engine!r}: give one of {', '.join(ENGINES)}.")
-    work = _work_here
+    work: Work = _work_here
     if engine == "ray":
         from multimodal.scale.cluster import working
 
@@ -172,8 +172,8 @@ class SharedRun(Run):
                 assert state is not None
                 self._reuse_rows(job, state)
                 return
-        problems = tuple((job.path.with_name(name), reason) for name, reason in outcome.problems)
-        found = list(outcome.rows), outcome.seconds, outcome.status, outcome.reason, problems, outcome.facts
+        wrong = tuple((job.path.with_name(name), reason) for name, reason in outcome.problems)
+        found = list(outcome.rows), outcome.seconds, outcome.status, outcome.reason, wrong, outcome.facts
         self._take(job, EncodedFile(job.path, *found))
 
 

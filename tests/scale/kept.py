@@ -16,7 +16,8 @@ SEGMENTS = (
 )
 FILES = (
     "SELECT CAST(roots.path AS TEXT), CAST(files.path AS TEXT), size, hex(hash), status, reason, recipe,"
-    " encoders, segments, width, height, duration, taken FROM files JOIN roots ON roots.id = root ORDER BY 1, 2"
+    " encoders, segments, width, height, duration, taken FROM files JOIN roots ON roots.id = root"
+    " ORDER BY 1, 2"
 )
 
 
