@@ -11,6 +11,7 @@ import hashlib
 import logging
 import os
 import pickle
+import socket
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
@@ -18,6 +19,7 @@ from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from multimodal.errors import QueryError
+from multimodal.library.scan import said
 from multimodal.scale.worker import FileWorker, Order, Outcome, Setting
 
 if TYPE_CHECKING:
@@ -30,6 +32,7 @@ CPUS = 8
 """Most cores for one actor: the decode processes that keep one model busy."""
 ATTEMPTS = 3
 """How often a block is begun: Ray itself would try one that kills its actor for ever."""
+CONNECT_SECONDS = 5.0
 
 
 class Ledger:
@@ -93,19 +96,34 @@ def _connected(ray: Any, address: str | None) -> Iterator[None]:
     if ray.is_initialized():
         yield
         return
-    try:  # "local": else Ray looks for the address of a cluster that may be long gone
-        ray.init(
-            address=address or os.environ.get("RAY_ADDRESS") or "local",
-            logging_level="error",
-            log_to_driver=False,
-            **({} if address or os.environ.get("RAY_ADDRESS") else {"include_dashboard": False}),
-        )
+    place = (
+        address or os.environ.get("RAY_ADDRESS") or "local"
+    )  # else Ray looks for one that may be long gone
+    _reached(place)
+    how: dict[str, Any] = {"include_dashboard": False} if place == "local" else {}
+    level = os.environ.setdefault("RAY_BACKEND_LOG_LEVEL", "fatal")  # it warns of actors that are restarted
+    try:
+        ray.init(address=place, logging_level="error", log_to_driver=False, **how)
     except (ConnectionError, ValueError, RuntimeError) as error:
-        raise QueryError(f"There is no Ray cluster at {address}: {' '.join(str(error).split())}") from error
+        raise QueryError(f"There is no Ray cluster at {place}: {' '.join(str(error).split())}") from error
+    finally:
+        if level == "fatal":
+            del os.environ["RAY_BACKEND_LOG_LEVEL"]
     try:
         yield
     finally:
         ray.shutdown()
+
+
+def _reached(address: str) -> None:
+    """Raises QueryError where nobody listens at HOST:PORT: Ray tries that for minutes."""
+    host, _, port = address.rpartition("://")[2].rpartition(":")
+    if not (host and port.isdecimal()):
+        return
+    try:
+        socket.create_connection((host, int(port)), CONNECT_SECONDS).close()
+    except (OSError, OverflowError) as error:
+        raise QueryError(f"There is no Ray cluster at {address}: {said(error)}.") from None
 
 
 @contextmanager

@@ -15,6 +15,7 @@ from typing import Any
 import pytest
 
 from multimodal import Library
+from multimodal.errors import QueryError
 from multimodal.scale import index
 from multimodal.types import FileRecord
 from tests.fakes import fake_space
@@ -169,6 +170,14 @@ def test_objects_in_s3(cluster: str, texts: Path, tmp_path: Path) -> None:
     local = {(row[2], row[3], row[4], row[7]): row[-1] for row in segments(add(texts, tmp_path / "one"))}
     for row in segments(tmp_path / "two"):
         assert abs(local[row[2], row[3], row[4], row[7]] - row[-1]).max() <= 1e-3
+
+
+def test_an_address_where_nobody_listens_is_told_at_once(texts: Path, tmp_path: Path) -> None:
+    with (
+        Library(tmp_path / "two", fake_space()) as library,
+        pytest.raises(QueryError, match="no Ray cluster"),
+    ):
+        index(library, texts, engine="ray", address="127.0.0.1:1")
 
 
 def index_here(source: str, home: Path) -> Path:
