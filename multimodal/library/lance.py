@@ -23,6 +23,7 @@ from multimodal.errors import LibraryBusy, LibraryError, NoLibrary
 from multimodal.library import lance_rows
 from multimodal.library.lance_opening import bare, made_at, opened, speaking, sync
 from multimodal.library.lance_rows import GROUP, among, place_id, quoted
+from multimodal.library.sqlite import segment_id
 from multimodal.library.store import (
     FileEntry,
     FileState,
@@ -74,8 +75,7 @@ class LanceStore:
                 data = made_at(uri, made)
             store = cls(data, secrets.token_hex(8))
             store._acquire(uri)
-            numbers = data.to_table(columns=["number"])["number"].to_numpy()
-            store._next = int(numbers.max(initial=0)) + 1
+            store._next = store.last_number() + 1
         return store
 
     @classmethod
@@ -93,11 +93,7 @@ class LanceStore:
         if holder is None:
             return
         with suppress(Exception):  # what was acknowledged is in the table: this is housekeeping
-            if len(self._data.get_fragments()) > FRAGMENTS:
-                self._data.optimize.compact_files()
-                from datetime import timedelta
-
-                self._data.cleanup_old_versions(timedelta(seconds=KEEP_VERSIONS_SECONDS))
+            self._compact()
         with suppress(Exception):  # else it runs out by itself
             self._data.checkout_latest()
             if self._lease()[0] == holder:
@@ -148,7 +144,7 @@ class LanceStore:
                     row["id"] = place_id(target.number, path)
                 else:
                     parts = row["modality"], row["ordinal"], row["encoder"]
-                    row["id"] = lance_rows.segment_id(target.path, path, *parts)
+                    row["id"] = segment_id(target.path, path, *parts)
                 rows.append(row)
         gone = f"kind = 'root' AND number = {source.number}"
         self._put(rows, f"({gone})" + (f" OR {among('file', sorted(by_number))}" if by_number else ""))
@@ -214,9 +210,22 @@ class LanceStore:
             for row in rows:
                 file = files[row["file"]]
                 place = roots[file["root"]], os.fsdecode(file["path"]), row["modality"], row["ordinal"]
-                more = row["start"], row["end"], row["text"], row["page"], lance_rows.chars(row), row["role"]
-                found[row["number"]] = StoredSegment(*place, *more)
+                times = row["start"], row["end"], row["text"], row["page"]
+                more = lance_rows.chars(row), row["role"]
+                found[row["number"]] = StoredSegment(*place, *times, *more)
         return found
+
+    def last_number(self) -> int:
+        """The highest number that was given, 0 for none: what is written later has a higher one."""
+        self._fresh()
+        numbers = self._data.to_table(columns=["number"])["number"].to_numpy()
+        return int(numbers.max(initial=0))
+
+    def between(self, after: int, upto: int) -> list[tuple[int, SegmentRow]]:
+        """Segments with numbers above `after`, up to and with `upto`, in their order, and their files."""
+        where = f"kind = 'segment' AND number > {int(after)} AND number <= {int(upto)}"
+        found = sorted(self._rows(where, None), key=lambda row: row["number"])
+        return [(row["file"], lance_rows.segment(row)) for row in found]
 
     def frames(self, numbers: Sequence[int]) -> dict[int, KeptFrames]:
         found: dict[int, KeptFrames] = {}
@@ -234,7 +243,8 @@ class LanceStore:
         names = ["number", "file", "vector"]
         for batch in self._scan(where, names, order="number"):
             numbers, files = batch["number"].to_pylist(), batch["file"].to_pylist()
-            yield list(zip(numbers, files, lance_rows.vector_bytes(batch["vector"]), strict=True))
+            kept = (vector or b"" for vector in lance_rows.vector_bytes(batch["vector"]))
+            yield list(zip(numbers, files, kept, strict=True))
 
     def counts(self) -> tuple[int, dict[Modality, int]]:
         self._fresh()
@@ -323,6 +333,13 @@ class LanceStore:
                 merge = merge.when_not_matched_by_source_delete(gone)
             merge.use_index(False).execute(table)
         self._safe()
+
+    def _compact(self) -> None:
+        if len(self._data.get_fragments()) > FRAGMENTS:
+            from datetime import timedelta
+
+            self._data.optimize.compact_files()
+            self._data.cleanup_old_versions(timedelta(seconds=KEEP_VERSIONS_SECONDS))
 
     def _deleting(self) -> None:
         """Counted before it is done: a reader that looks again for nothing loses nothing."""

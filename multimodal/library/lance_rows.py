@@ -129,29 +129,25 @@ def state(row: Mapping[str, Any]) -> FileState:
     facts = Facts(row["width"], row["height"], row["duration"], row["taken"])
     names = "number", "size", "mtime_ns", "hash", "status", "reason", "recipe"
     encoders = frozenset(row["encoders"].split())
-    return FileState(*(row[name] for name in names), encoders, row["segments"], row["companions"], facts)
+    told = [row[name] for name in names]
+    return FileState._make((*told, encoders, row["segments"], row["companions"], facts))
 
 
 def segment(row: Mapping[str, Any]) -> SegmentRow:
     frames = None if row["times"] is None else (row["times"], row["frames"])
-    names = "modality", "start", "end", "text", "encoder", "vector", "page"
-    return SegmentRow(*(row[name] for name in names), chars(row), row["role"], frames)
+    names = "modality", "start", "end", "text", "encoder", "vector", "page", "role"
+    told: dict[str, Any] = {name: row[name] for name in names}
+    return SegmentRow(**told, chars=chars(row), frames=frames)
 
 
 def record(
     row: Mapping[str, Any], file: Mapping[str, Any], roots: Mapping[int, str], vector: bytes | None
 ) -> Record:
-    return Record(
-        row["number"],
-        roots[file["root"]],
-        os.fsdecode(file["path"]),
-        None,
-        *(row[name] for name in ("modality", "role", "page", "start", "end", "text")),
-        *(row[name] for name in ("begin_char", "end_char")),
-        *(file[name] for name in ("width", "height", "duration", "taken", "size", "mtime_ns")),
-        None,
-        vector,
-    )
+    place = row["number"], roots[file["root"]], os.fsdecode(file["path"]), None
+    names = "modality", "role", "page", "start", "end", "text", "begin_char", "end_char"
+    facts = "width", "height", "duration", "taken", "size", "mtime_ns"
+    told = [*(row[name] for name in names), *(file[name] for name in facts)]
+    return Record._make((*place, *told, None, vector))
 
 
 def chars(row: Mapping[str, Any]) -> tuple[int, int] | None:

@@ -122,7 +122,7 @@ def _reached(address: str) -> None:
         return
     try:
         socket.create_connection((host, int(port)), CONNECT_SECONDS).close()
-    except (OSError, OverflowError) as error:
+    except OSError as error:
         raise QueryError(f"There is no Ray cluster at {address}: {said(error)}.") from None
 
 

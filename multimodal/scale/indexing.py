@@ -6,21 +6,23 @@ import pickle
 import time
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from contextlib import closing, suppress
-from dataclasses import dataclass, field
+from contextlib import ExitStack, closing, suppress
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Literal, TypeAlias
 
 from multimodal.errors import QueryError, SpaceError
 from multimodal.library import Library
-from multimodal.library.indexing import Progress, Run
+from multimodal.library.indexing import BATCH_FILES, BATCH_SECONDS, Progress, Run
 from multimodal.library.jobs import Job, Recipe, problems_in
 from multimodal.library.opening import speaking
 from multimodal.library.roots import Roots
-from multimodal.library.store import FileState
+from multimodal.library.scan import Found
+from multimodal.library.store import FileEntry, FileState
 from multimodal.library.vectors import Outrun
 from multimodal.pipeline import EncodedFile
 from multimodal.pipeline.wire import Limits
+from multimodal.scale import shared
 from multimodal.scale.sources import listed
 from multimodal.scale.worker import FileWorker, Order, Outcome, Setting, version
 from multimodal.space import Space, load_space
@@ -33,9 +35,10 @@ Work: TypeAlias = Callable[[Sequence[Order], Setting], Iterator[Outcome]]
 
 
 def index(
-    library: Library,
+    library: Library | str,
     source: str | Path | Iterable[str | Path],
     *,
+    space: Space | None = None,
     engine: Engine = "local",
     address: str | None = None,
     workers: int | None = None,
@@ -46,7 +49,8 @@ def index(
     on_record: Callable[[FileRecord], object] | None = None,
 ) -> IndexReport:
     """Bring a library up to date with sources (see `multimodal.scale.sources.listed`), as `Library.add` does
-    with folders: by the same readers and encoders, with the same report.
+    with folders: by the same readers and encoders, with the same report. A `str` is the path or address of
+    a shared library (`multimodal.scale.shared`), and `space` its space where it is new (the starter).
 
     `engine` "ray" shares the files out among actors of the cluster at `address` (default: one started on
     this machine), each with the space and `workers` decode processes, at most `actors` of them; "local"
@@ -55,8 +59,8 @@ def index(
     the same files on every node. A file is hashed where it is read: one whose content the library has is
     not embedded again. Of equal files in one run each is embedded, and all but one are "reused".
 
-    Raises QueryError, NoMediaFile, WrongSpace, SpaceError, LibraryBusy, LibraryError, and QueryError
-    where Ray is not installed.
+    Raises QueryError (also where Ray is not installed), NoMediaFile, WrongSpace, SpaceError, LibraryBusy,
+    LibraryError.
     """
     begun = time.monotonic()
     if engine not in ENGINES:
@@ -68,43 +72,57 @@ def index(
         work = working(address, workers, actors)
     given = [source] if isinstance(source, (str, Path)) else list(source)
     listings = [listing for one in given for listing in listed(one, exclude)]
-    space, limited = library.space, limits or Limits()
-    setting = Setting(
-        packed(space),
-        frozenset(space[name].encoder_id for name in space),
-        version(),
-        tuple(listing.store for listing in listings),
-        limited,
-        workers,
-    )
-    with library._writing(space) as store:
-        if library._storage is not None:
-            store.put_setting("storage", library._storage)
-        roots = Roots(library.path, tuple(exclude))
-        targets = [listing.target(roots, store) for listing in listings]
+    limited = limits or Limits()
+    with ExitStack() as stack:
+        if isinstance(library, str):
+            made = stack.enter_context(shared.writing(library, space))
+            space, roots, store = made.space, made.roots, made.store
+        else:
+            space, roots = library.space, Roots(library.path)
+            store = stack.enter_context(library._writing(space))
+            if library._storage is not None:
+                store.put_setting("storage", library._storage)
+        setting = Setting(
+            packed(space),
+            frozenset(space[name].encoder_id for name in space),
+            version(),
+            tuple(listing.store for listing in listings),
+            limited,
+            workers,
+        )
+        targets = [listing.target(replace(roots, exclude=tuple(exclude)), store) for listing in listings]
         places = {
             target.root.number: (place, listing.root_key(target))
             for place, (listing, target) in enumerate(zip(listings, targets, strict=True))
             if listing.store is not None
         }
-        recipe = Recipe.of(space, limited)
-        run = SharedRun(
-            store, targets, recipe, _never, progress, on_record, places=places, setting=setting, work=work
-        )
+        run = SharedRun(store, targets, Recipe.of(space, limited), _never, progress, on_record)
+        run.places, run.setting, run.work = places, setting, work
+        if isinstance(library, str):
+            run.batch = shared.BATCH
         run.go()
-    with speaking(library.path), suppress(Outrun):  # then another process has shown even more
-        library._searcher.prepare()
+    if not isinstance(library, str):
+        with speaking(library.path), suppress(Outrun):  # then another process has shown even more
+            library._searcher.prepare()
     return IndexReport(run.records, time.monotonic() - begun)
 
 
 @dataclass
 class SharedRun(Run):
     """A run whose files are read, hashed and embedded by workers. `places` are, of roots in object stores
-    by their numbers, the file system in the setting and the key of the root in it."""
+    by their numbers, the file system in the setting and the key of the root in it; `batch` is after how many
+    files, or seconds, what is finished is committed."""
 
     places: Mapping[int, tuple[int, str]] = field(default_factory=dict)
     setting: Setting | None = None
     work: Work | None = None
+    batch: tuple[int, float] = BATCH_FILES, BATCH_SECONDS
+
+    def _put(self, entry: FileEntry, record: FileRecord, found: Found) -> None:
+        self._waiting.append((entry, record, found))
+        files, seconds = self.batch
+        if len(self._waiting) >= files or time.monotonic() - self._committed >= seconds:
+            self._commit()
 
     def _reuse(self, jobs: list[Job]) -> list[Job]:
         return jobs  # what is known shows when a worker has hashed it: this process reads no file

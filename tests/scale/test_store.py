@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import random
+import secrets
 import time
 from collections.abc import Callable, Iterator
 from contextlib import closing
@@ -47,11 +48,12 @@ def opened(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Opened]:
         server = moto.ThreadedMotoServer(port=0)
         server.start()
         host, port = server.get_host_and_port()
+        bucket = f"bucket-{secrets.token_hex(4)}"  # its objects outlive the server
         key = {"aws_access_key_id": "someone", "aws_secret_access_key": "secret"}
         client = boto3.client("s3", endpoint_url=f"http://{host}:{port}", region_name="us-east-1", **key)
-        client.create_bucket(Bucket="bucket")
+        client.create_bucket(Bucket=bucket)
         options = f"endpoint_override={host}:{port}&scheme=http&region=us-east-1"
-        yield shared(f"s3://someone:secret@bucket/library?{options}")
+        yield shared(f"s3://someone:secret@{bucket}/library?{options}")
         server.stop()
     elif request.param == "sqlite":
         yield local(tmp_path / "library")
