@@ -42,6 +42,7 @@ app = typer.Typer(
     help="Search text, photos, videos and sounds by meaning, in one space, on your own machine.",
 )
 app.command()(folders.index)
+app.command()(folders.pull)
 app.command(cls=searching.SearchCommand)(searching.search)
 app.command()(searching.duplicates)
 app.command()(explaining.explain)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -11,7 +12,6 @@ import typer
 from multimodal.commands.common import (
     BackendOption,
     ExcludeOption,
-    LibraryOption,
     MemoryOption,
     PrecisionOption,
     TimeoutOption,
@@ -34,7 +34,14 @@ def index(
             " (.csv, .parquet) that names files.",
         ),
     ],
-    library: LibraryOption = None,
+    library: Annotated[
+        str | None,
+        typer.Option(
+            "--library",
+            metavar="DIR",
+            help="Where the library is kept; an address (s3://bucket/library) is that of a shared one.",
+        ),
+    ] = None,
     space: Annotated[
         str | None,
         typer.Option("--space", metavar="NAME", help="Space of a new library; see `embed --help`."),
@@ -81,9 +88,13 @@ def index(
         raise QueryError(f"Say with --library where the library of {source} is to be kept.")
     if alongside and (not space or library):
         raise QueryError("--alongside needs --space NAME, and takes no --library.")
+    shared = library if library and "://" in library else None
+    if shared and storage:
+        raise QueryError("--storage says how a library is searched: give it to the one that is pulled.")
     place = folder if folder.is_dir() else folder.parent
-    given = space_in(library or place / ".multimodal", space, precision, backend)
-    home = finding.alongside(place, given.name) if alongside and given else library or place / ".multimodal"
+    home = Path(library) if library else place / ".multimodal"
+    given = space_in(home, space, precision, backend)
+    home = finding.alongside(place, given.name) if alongside and given else home
     with (
         Library(home, given, storage) as opened,  # type: ignore[arg-type]
         report_lines(report) as note,
@@ -96,14 +107,28 @@ def index(
             "progress": show,
             "on_record": note,
         }
-        if engine or far:
+        if engine or far or shared:
             from multimodal.scale import index as index_far
 
-            done = index_far(opened, source, engine=engine or "local", address=address, **how)  # type: ignore[arg-type]
+            how.update(engine=engine or "local", address=address)
+            done = (
+                index_far(shared, source, space=given, **how) if shared else index_far(opened, source, **how)
+            )
         else:
             done = opened.add(folder, **how)
     print_report(done, home)
     exit_for(done)
+
+
+def pull(
+    uri: Annotated[str, typer.Argument(metavar="ADDRESS", help="A shared library: s3://bucket/library.")],
+    library: Annotated[Path, typer.Option("--library", metavar="DIR", help="Where the local one is kept.")],
+) -> None:
+    """Bring a library on this machine up to date with a shared one, to search it here."""
+    from multimodal.scale.shared import pull as pull_shared
+
+    changed = pull_shared(uri, library)
+    print(f"{changed} files changed; library {library}", file=sys.stderr)
 
 
 def doctor(

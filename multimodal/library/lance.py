@@ -11,6 +11,8 @@ from __future__ import annotations
 import json
 import os
 import secrets
+import socket
+import threading
 import time
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
@@ -21,7 +23,7 @@ import numpy as np
 
 from multimodal.errors import LibraryBusy, LibraryError, NoLibrary
 from multimodal.library import lance_rows
-from multimodal.library.lance_opening import bare, made_at, opened, speaking, sync
+from multimodal.library.lance_opening import bare, is_dead, made_at, opened, speaking, sync
 from multimodal.library.lance_rows import GROUP, among, place_id, quoted
 from multimodal.library.sqlite import segment_id
 from multimodal.library.store import (
@@ -40,8 +42,9 @@ from multimodal.types import Modality, Role
 if TYPE_CHECKING:
     pass
 
-LEASE_SECONDS = 600.0
-"""How long a writer that says nothing keeps the library from others."""
+LEASE_SECONDS = 90.0
+"""How long a writer that says nothing keeps the library from others; it says something three times as often.
+One that died on the machine that asks keeps it no longer (not on Windows, where that cannot be told)."""
 FRAGMENTS = 64
 """A writer that leaves more fragments than this behind puts them together."""
 KEEP_VERSIONS_SECONDS = 24 * 3600
@@ -57,7 +60,7 @@ class LanceStore:
         self._data = data
         self._holder = holder
         self._pinned = 0
-        self._renewed = time.monotonic()
+        self._over = threading.Event()
         self._known: dict[tuple[int, str], FileState] | None = None
         self._next = 0
         self._synced: set[str] = set()
@@ -73,7 +76,7 @@ class LanceStore:
             if data is None:
                 made = {"library": secrets.token_hex(8), "space": space, "space_id": space_id, "dim": dim}
                 data = made_at(uri, made)
-            store = cls(data, secrets.token_hex(8))
+            store = cls(data, f"{secrets.token_hex(8)}@{socket.gethostname()}:{os.getpid()}")
             store._acquire(uri)
             store._next = store.last_number() + 1
         return store
@@ -92,6 +95,7 @@ class LanceStore:
         holder, self._holder = self._holder, None
         if holder is None:
             return
+        self._over.set()
         with suppress(Exception):  # what was acknowledged is in the table: this is housekeeping
             self._compact()
         with suppress(Exception):  # else it runs out by itself
@@ -219,7 +223,7 @@ class LanceStore:
         """The highest number that was given, 0 for none: what is written later has a higher one."""
         self._fresh()
         numbers = self._data.to_table(columns=["number"])["number"].to_numpy()
-        return int(numbers.max(initial=0))
+        return max(int(numbers.max(initial=0)), int(self._data.config().get("given", "0")))
 
     def between(self, after: int, upto: int) -> list[tuple[int, SegmentRow]]:
         """Segments with numbers above `after`, up to and with `upto`, in their order, and their files."""
@@ -344,7 +348,7 @@ class LanceStore:
     def _deleting(self) -> None:
         """Counted before it is done: a reader that looks again for nothing loses nothing."""
         deletions = int(self._data.config().get("deletions", "0")) + 1
-        self._data.update_config({"deletions": str(deletions)})
+        self._data.update_config({"deletions": str(deletions), "given": str(self._next - 1)})
 
     def _safe(self) -> None:
         """On disk before it is acknowledged: Lance itself syncs nothing."""
@@ -358,7 +362,7 @@ class LanceStore:
 
     def _acquire(self, uri: str) -> None:
         holder, until = self._lease()
-        if holder and until > time.time():
+        if holder and until > time.time() and not is_dead(holder):
             raise LibraryBusy(
                 f"Another process is writing to the library at {bare(uri)}: try again when it is done, or"
                 f" in {round(until - time.time())} s if it has died."
@@ -371,6 +375,15 @@ class LanceStore:
         self._data.checkout_latest()
         if self._lease()[0] != self._holder:
             raise LibraryBusy(f"Another process is writing to the library at {bare(uri)}.")
+        threading.Thread(target=self._renew, args=(uri,), name="lease", daemon=True).start()
+
+    def _renew(self, uri: str) -> None:
+        """Say every now and then that the holder lives, until it is over."""
+        while not self._over.wait(LEASE_SECONDS / 3):
+            with suppress(Exception):  # the next time may do, and a lost lease shows with the next write
+                data = opened(uri)
+                if data.config().get("lease", "").partition(" ")[0] == self._holder:
+                    data.update_config({"lease": f"{self._holder} {time.time() + LEASE_SECONDS}"})
 
     def _held(self) -> None:
         """Raises LibraryBusy where another has taken the lease meanwhile, or it was never asked for."""
@@ -379,9 +392,6 @@ class LanceStore:
         self._data.checkout_latest()
         if self._lease()[0] != self._holder:
             raise LibraryBusy("Another process has taken over the library: this one was silent for too long.")
-        if time.monotonic() - self._renewed > LEASE_SECONDS / 4:
-            self._data.update_config({"lease": f"{self._holder} {time.time() + LEASE_SECONDS}"})
-            self._renewed = time.monotonic()
 
 
 def _groups(numbers: Sequence[int]) -> Iterator[list[int]]:

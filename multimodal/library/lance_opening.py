@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import os
+import re
+import socket
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
 from pathlib import Path
@@ -21,7 +23,7 @@ def speaking(uri: str) -> Iterator[None]:
     except ImportError:
         raise LibraryError("A library in an object store needs multimodal[lance].") from None
     except (OSError, ValueError) as error:
-        reason = " ".join(str(error).split())[:200]
+        reason = re.sub(r", \S+\.rs:\d.*", "", " ".join(str(error).split()))[:200]
         raise LibraryError(f"The library at {bare(uri)} cannot be used: {reason}") from error
 
 
@@ -81,6 +83,20 @@ def bare(uri: str) -> str:
     scheme, sign, rest = uri.partition("?")[0].partition("://")
     bucket, slash, key = rest.partition("/")
     return f"{scheme}{sign}{bucket.rpartition('@')[2]}{slash}{key}"
+
+
+def is_dead(holder: str) -> bool:
+    """Whether the holder of a lease, TOKEN@HOST:PID, was a process of this machine that is no more."""
+    host, _, number = holder.partition("@")[2].rpartition(":")
+    if os.name == "nt" or host != socket.gethostname() or not number.isdecimal():
+        return False  # on Windows the question would end the process
+    try:
+        os.kill(int(number), 0)
+    except ProcessLookupError:
+        return True
+    except OSError:
+        return False
+    return False
 
 
 def sync(folder: Path, seen: set[str]) -> None:

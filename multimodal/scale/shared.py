@@ -19,7 +19,7 @@ from multimodal.library.roots import Address, Roots
 from multimodal.library.store import FileEntry, FileState, Root, SegmentRow
 from multimodal.space import Space, load_space
 
-BATCH = 1024, 20.0
+BATCH = 1024, 10.0
 """Files, or seconds, after which what is finished is committed: a commit to an object store is some ten
 requests, and leaves a fragment."""
 NUMBERS = 20_000

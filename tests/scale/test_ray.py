@@ -17,6 +17,7 @@ import pytest
 from multimodal import Library
 from multimodal.errors import QueryError
 from multimodal.scale import index
+from multimodal.scale.shared import pull
 from multimodal.types import FileRecord
 from tests.fakes import fake_space
 from tests.scale.hard import DEADLY, hard_space
@@ -121,9 +122,13 @@ def test_a_file_that_kills_its_actor_fails_alone(cluster: str, texts: Path, tmp_
     assert_equal(one, tmp_path / "two", but="deadly.txt")
 
 
-def test_the_driver_is_killed_and_the_job_run_again(cluster: str, texts: Path, tmp_path: Path) -> None:
+@pytest.mark.parametrize("shared", [False, True])
+def test_the_driver_is_killed_and_the_job_run_again(
+    shared: bool, cluster: str, texts: Path, tmp_path: Path
+) -> None:
     home, told = tmp_path / "two", tmp_path / "report.jsonl"
-    command = [sys.executable, "-m", "tests.scale.driver", str(texts), str(home), cluster, str(told)]
+    place = (tmp_path / "shared").as_uri() if shared else str(home)
+    command = [sys.executable, "-m", "tests.scale.driver", str(texts), place, cluster, str(told)]
     driver = subprocess.Popen(command, cwd=SAMPLES.parent, stderr=subprocess.DEVNULL)
     try:
         end = time.monotonic() + 120
@@ -133,15 +138,21 @@ def test_the_driver_is_killed_and_the_job_run_again(cluster: str, texts: Path, t
     finally:
         driver.kill()
         driver.wait()
-    done = len(files(home))
+    if shared:
+        done = pull(place, home, fake_space())
+        report = index(place, texts, space=hard_space(), engine="ray", address=cluster)
+        pull(place, home, fake_space())
+    else:
+        done = len(files(home))
+        with Library(home, hard_space()) as library:
+            report = index(library, texts, engine="ray", address=cluster)
     assert 3 <= done < 60
-    with Library(home, hard_space()) as library:
-        report = index(library, texts, engine="ray", address=cluster)
     assert report.count("unchanged") >= done and len(report.records) == 60
     assert_equal(add(texts, tmp_path / "one"), home)
 
 
 def test_objects_in_s3(cluster: str, texts: Path, tmp_path: Path) -> None:
+    """Sources in an object store, into a library here and into a shared one over there."""
     server_of = pytest.importorskip("moto.server", reason="needs moto[server]")
     boto3 = pytest.importorskip("boto3")
     server = server_of.ThreadedMotoServer(port=0)
@@ -160,6 +171,9 @@ def test_objects_in_s3(cluster: str, texts: Path, tmp_path: Path) -> None:
             again = index(library, source, engine="ray", address=cluster)
             hit = library.search("text 7 of a tree", k=1)[0]
         here = index_here(source, tmp_path / "three")
+        shared = f"s3://someone:secret@media/library{options}"
+        index(shared, source, space=fake_space(), engine="ray", address=cluster)
+        assert pull(shared, tmp_path / "four", fake_space()) == 60
     finally:
         server.stop()
     assert report.count("added") == 59 and report.count("reused") == 1
@@ -167,6 +181,7 @@ def test_objects_in_s3(cluster: str, texts: Path, tmp_path: Path) -> None:
     assert str(hit.path) in ("s3://media/old/texts/07.txt", "s3://media/old/texts/copy.txt")
     assert b"secret" not in (tmp_path / "two" / "library.db").read_bytes()
     assert_equal(here, tmp_path / "two")
+    assert_equal(here, tmp_path / "four")
     local = {(row[2], row[3], row[4], row[7]): row[-1] for row in segments(add(texts, tmp_path / "one"))}
     for row in segments(tmp_path / "two"):
         assert abs(local[row[2], row[3], row[4], row[7]] - row[-1]).max() <= 1e-3

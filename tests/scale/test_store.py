@@ -152,7 +152,7 @@ def test_a_file_takes_the_place_of_what_it_was(store: Any) -> None:
     assert [one.text for one in store.rows(state.number)] == ["three"]
 
 
-def test_files_that_are_deleted_are_gone_with_their_segments(store: Any) -> None:
+def test_files_that_are_deleted_are_gone_with_their_segments(opened: Opened, store: Any) -> None:
     root = store.put_root("/photos", 7)
     store.write([entry(root, f"{n}.txt", row("text", str(n))) for n in range(5)])
     numbers = [store.file(root, f"{n}.txt").number for n in (1, 3)]
@@ -160,8 +160,13 @@ def test_files_that_are_deleted_are_gone_with_their_segments(store: Any) -> None
     store.delete(numbers)
     assert set(store.files(root)) == {"0.txt", "2.txt", "4.txt"} and len(vectors(store)) == 3
     assert store.file(root, "1.txt") is None and store.settings()["deletions"] > before
-    store.write([entry(root, "1.txt", row("text", "again"))])
-    assert len(store.files(root)) == 4
+    last = vectors(store)[-1][0]
+    store.delete([store.file(root, "4.txt").number])
+    store.close()
+    with closing(opened(True)) as again:
+        again.write([entry(root, "1.txt", row("text", "again"))])
+        assert set(again.files(root)) == {"0.txt", "1.txt", "2.txt"}
+        assert len(vectors(again, last)) == 1  # whoever has read up to there sees what came later
 
 
 def test_a_root_becomes_part_of_one_above_it(opened: Opened, store: Any) -> None:
