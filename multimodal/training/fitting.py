@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any, TypeAlias
 import numpy as np
 from numpy.typing import NDArray
 
-from multimodal.adapted import Adapted
+from multimodal.adapted import Adapted, Adapter
 from multimodal.errors import SpaceError
 from multimodal.pairs import Pairs, read_pairs
 from multimodal.towers.base import identity, unit
@@ -44,6 +44,7 @@ class Learned:
     """
 
     space: Space
+    adapters: Mapping[str, Adapter]
     settings: Settings
     counts: Mapping[str, Mapping[str, int]]
     split: str
@@ -131,19 +132,20 @@ def learn(
     known, left_out = features(space, items, run, workers, progress)
     data = assemble(given, known, settings.validation, settings.seed)
     kept_data = None if kept_pairs is None else assemble(kept_pairs, known, 0.0, settings.seed)
-    learned = _trained(space, settings, data, kept_data, left_out, run, listener)
+    learned = trained(space, settings, data, kept_data, left_out, run, listener)
     return learned if target is None or run is None else _written(learned, target, run)
 
 
-def _trained(
+def trained(
     space: Space,
     settings: Settings,
     data: Data,
-    keep: Data | None,
-    left_out: Sequence[FileRecord],
-    run: Path | None,
-    listener: Callable[[dict[str, float]], object] | None,
+    keep: Data | None = None,
+    left_out: Sequence[FileRecord] = (),
+    run: Path | None = None,
+    listener: Callable[[dict[str, float]], object] | None = None,
 ) -> Learned:
+    """`learn` from features that are there already (`data.assemble`). Raises QueryError, SpaceError."""
     import torch
 
     from multimodal.training.heads import Heads
@@ -168,6 +170,7 @@ def _trained(
     splits = ("test",) if data.count("test") else ("train", "validation")
     return Learned(
         space=type(space)(Adapted(space._source, scaled)),
+        adapters=scaled,
         settings=settings,
         counts=_counts(data),
         split=splits[-1],

@@ -58,9 +58,8 @@ class Heads(nn.Module):
         self.names = {modality: f"rows_{modality}" for modality in rows}
         for modality, values in rows.items():
             self.register_buffer(self.names[modality], torch.from_numpy(values), persistent=False)
-        self.generic = {
-            modality: values for modality, values in generic.items() if SHARED[modality] in adapted
-        }
+        self.generic = {modality: rows for modality, rows in generic.items() if SHARED[modality] in adapted}
+        self.mixture = np.concatenate(list(generic.values())) if generic else np.zeros((0, dim), np.float32)
 
     @property
     def scale(self) -> Tensor:
@@ -79,13 +78,15 @@ class Heads(nn.Module):
     def moved(self, rng: np.random.Generator, count: int) -> Tensor:
         """How far generic rows are from where they were: mean of 1 - cosine over `count` of each modality.
 
-        Half are drawn as they are, half are mixed of two, so that few rows stand for what lies between.
+        A third are drawn as they are, the others are mixed with a row of any modality, so that few rows stand
+        for what lies between: where modalities share a space, each is a sample of what the others may be.
         """
         device, parts = self.log_scale.device, []
         for modality, values in self.generic.items():
-            one, other = (values[rng.integers(0, len(values), count)] for _ in range(2))
+            one = values[rng.integers(0, len(values), count)]
+            other = self.mixture[rng.integers(0, len(self.mixture), count)]
             share = rng.uniform(0, 1, (count, 1)).astype(np.float32)
-            share[: count // 2] = 1
+            share[: count // 3] = 1
             rows = F.normalize(torch.from_numpy(share * one + (1 - share) * other).to(device), dim=-1)
             parts.append(1 - (self.adapt(modality, rows).float() * rows).sum(dim=1).mean())
         return torch.stack(parts).mean() if parts else torch.zeros((), device=device)

@@ -39,7 +39,7 @@ class Settings:
     dropout: float = 0.1
     hard: int = 1
     """Negatives found for each pair and direction: things that the space takes for the right answer."""
-    hold: float = 10.0
+    hold: float = 100.0
     """Weight of 1 - cosine between what generic rows are and were."""
     lose: float = 0.01
     """Share of generic queries that may lose their answer: the interpolation between the space before and
