@@ -30,13 +30,15 @@ from multimodal.measures import interval
 from multimodal.pairs import Pairs
 from multimodal.towers.base import identity
 from multimodal.training import Settings
-from multimodal.training.data import assemble
+from multimodal.training.data import Data, assemble
 from multimodal.training.features import Feature
 from multimodal.training.fitting import trained
 from multimodal.training.tradeoff import ALPHAS
+from multimodal.types import Item
 from recipes.evaluate import held_out_stamps, stamp_path
 from recipes.evaluate_audio import PROMPT, first_right, test_clips
 from recipes.fetch import BUILD, apt
+from recipes.pictures import stamps
 from recipes.sounds import plain_caption
 
 Floats = NDArray[np.float32]
@@ -109,18 +111,30 @@ def domain_rows(space: Space, name: str) -> Rows:
 
 
 def elsewhere_rows(space: Space) -> dict[str, Rows]:
-    stamps = held_out_stamps()
-    texts = [picture.captions[0] for picture in stamps]
+    held = held_out_stamps()
+    texts = [picture.captions[0] for picture in held]
     clips, sounds, _ = test_clips()
     names = [plain_caption(clip.caption or "") for clip in clips]
     prompts = [PROMPT.format(name) for name in names]
     return {
-        "stamps": Rows(texts, "image", space.embed(texts), space.embed([stamp_path(p) for p in stamps])),
+        "kept": pairs_to_keep(space),
+        "stamps": Rows(texts, "image", space.embed(texts), space.embed([stamp_path(p) for p in held])),
         "sounds": Rows(names, "audio", space.embed(prompts), space.embed(sounds)),
     }
 
 
-def kept_rows(space: Space, domain: str) -> tuple[Rows, dict[str, Rows]]:
+def pairs_to_keep(space: Space) -> Rows:
+    """Pairs of everyday pictures that a user might have beside the domain's: half of the stamps that the
+    starter was trained on, one of each caption."""
+    by_caption = {
+        p.captions[0]: p for p in stamps() if not p.held_out and p.drawn and not p.key.startswith("symbols/")
+    }
+    texts = sorted(by_caption)[::2]
+    paths = [stamp_path(by_caption[text]) for text in texts]
+    return Rows(texts, "image", space.embed(texts), space.embed(paths))
+
+
+def kept_rows(space: Space, domain: str) -> tuple[Rows, Rows, dict[str, Rows]]:
     """All rows, computed once for a space."""
     file = BUILD / "adapt" / f"{domain}-{identity(*(space[m].encoder_id for m in space))}.npz"
     if not file.is_file():
@@ -140,9 +154,9 @@ def kept_rows(space: Space, domain: str) -> tuple[Rows, dict[str, Rows]]:
                 kept[f"{name}.texts"],
                 kept[f"{name}.media"],
             )
-            for name in ("domain", "stamps", "sounds")
+            for name in ("domain", "kept", "stamps", "sounds")
         }
-    return made.pop("domain"), made
+    return made.pop("domain"), made.pop("kept"), made
 
 
 @dataclass(frozen=True, eq=False)
@@ -153,21 +167,28 @@ class Fold:
     full: dict[str, Adapter]
 
 
-def folds(space: Space, rows: Rows, settings: Settings) -> list[Fold]:
+def data_of(rows: Rows, places: NDArray[np.int64], settings: Settings, share: float) -> Data:
+    """Some lines of rows as pairs to learn from, a share of them set aside."""
+    pairs: list[tuple[Item, Item]] = []
+    known: dict[object, Feature] = {}
+    for place in places.tolist():
+        text, picture = rows.names[place], Path(f"{place}.png")
+        pairs.append((text, picture))
+        known[item_key(text)] = Feature(f"t{text}", "text", rows.texts[place])
+        known[item_key(picture)] = Feature(f"p{place}", "image", rows.media[place])
+    return assemble(Pairs(("text", "image"), pairs), known, share, settings.seed)
+
+
+def folds(space: Space, rows: Rows, settings: Settings, keep: Rows | None = None) -> list[Fold]:
     """Spaces trained on 200 of the names that are not in the fold."""
     order = np.random.default_rng(0).permutation(len(rows.names))
+    kept = None if keep is None else data_of(keep, np.arange(len(keep.names)), settings, 0.0)
     made = []
     for fold in range(FOLDS):
         asked = np.sort(order[fold::FOLDS])
         train = order[~np.isin(order, asked)][:PAIRS]
-        pairs, known = [], {}
-        for place in train:
-            text, picture = rows.names[place], Path(f"{place}.png")
-            pairs.append((text, picture))
-            known[item_key(text)] = Feature(f"t{text}", "text", rows.texts[place])
-            known[item_key(picture)] = Feature(f"p{place}", "image", rows.media[place])
-        data = assemble(Pairs(("text", "image"), pairs), known, settings.validation, settings.seed)
-        learned = trained(space, settings, data)
+        data = data_of(rows, train, settings, settings.validation)
+        learned = trained(space, settings, data, kept)
         alpha = learned.point.alpha
         full = {m: one.scaled(1 / alpha) for m, one in learned.adapters.items()} if alpha else {}
         made.append(Fold(asked, dict(learned.adapters), alpha, full))
@@ -231,6 +252,7 @@ def main() -> None:
     )
     parser.add_argument("--domain", choices=("wesnoth", "widelands"), default="wesnoth")
     parser.add_argument("--space", default="starter")
+    parser.add_argument("--keep", action="store_true", help="give everyday pairs to keep as well")
     parser.add_argument("--plot", type=Path)
     parser.add_argument("settings", nargs="*", metavar="NAME=VALUE")
     arguments = parser.parse_args()
@@ -238,8 +260,8 @@ def main() -> None:
     defaults = vars(Settings())
     settings = Settings().with_(**{name: type(defaults[name])(value) for name, value in given.items()})
     space = load_space(arguments.space)
-    rows, others = kept_rows(space, arguments.domain)
-    found = folds(space, rows, settings)
+    rows, keep, others = kept_rows(space, arguments.domain)
+    found = folds(space, rows, settings, keep if arguments.keep else None)
     print("\n".join(report(rows, others, found)))
     points = curve(rows, others, found)
     print("\n| alpha | domain | elsewhere |\n|---|---|---|")
