@@ -17,11 +17,19 @@ if TYPE_CHECKING:
 
 def export(
     output: Annotated[
-        Path, typer.Argument(help="A .parquet or .csv file; for npy and faiss a folder to make.")
-    ],
-    to: Annotated[
-        str | None, typer.Option("--to", metavar="FORMAT", help="parquet, npy, csv or faiss.")
+        Path | None,
+        typer.Argument(help="A .parquet or .csv file; for npy and faiss a folder to make; not for pgvector."),
     ] = None,
+    to: Annotated[
+        str | None, typer.Option("--to", metavar="FORMAT", help="parquet, npy, csv, faiss or pgvector.")
+    ] = None,
+    dsn: Annotated[
+        str | None,
+        typer.Option("--dsn", metavar="DSN", help="The PostgreSQL server: postgresql://user@host/database."),
+    ] = None,
+    table: Annotated[
+        str, typer.Option("--table", metavar="NAME", help="The table on that server.")
+    ] = "segments",
     library: LibraryOption = None,
     modalities: Annotated[
         str | None, typer.Option("--in", metavar="LIST", help="Only these, e.g. image,video,audio,text.")
@@ -36,8 +44,16 @@ def export(
     """Write the segments of a library with their vectors for other tools, in place of a former export."""
     from multimodal.formats import export as write
 
+    if (to == "pgvector") != (dsn is not None) or (output is None) != (to == "pgvector"):
+        raise QueryError("Give a file or folder to write, or --to pgvector and its --dsn.")
     with open_library(library) as opened:
         chosen = modalities_of(modalities)
+        if output is None:
+            from multimodal.scale.pgvector import to_pgvector
+
+            rows = to_pgvector(opened, str(dsn), table, modality=chosen, where=where)
+            print(f"{rows} segments in {table}", file=sys.stderr)
+            return
         rows = write(opened, output, to, modality=chosen, where=where, vectors=vectors)  # type: ignore[arg-type]
     print(f"{rows} segments in {output}", file=sys.stderr)
 
