@@ -151,17 +151,23 @@ class _Cutter:
 
     def add(self, block: Samples) -> Iterator[Segment]:
         self.rest.add(block)
+        if self.rest.size >= self.rate:  # a second at a time: decoders give 26 ms
+            yield from self._judge()
+
+    def _judge(self) -> Iterator[Segment]:
+        """Whether the full blocks of what came in are loud."""
         count = self.rest.size // self.block
         if count:
-            whole = self.rest.take(count * self.block)
+            whole = finite(self.rest.take(count * self.block))
             loud = is_loud(whole.reshape(len(whole), count, self.block))
             edges = np.flatnonzero(np.diff(loud)) + 1
             for begin, end in zip([0, *edges], [*edges, count], strict=True):
                 yield from self._add(whole[:, begin * self.block : end * self.block], bool(loud[begin]))
 
     def end_run(self) -> Iterator[Segment]:
+        yield from self._judge()
         if self.rest.size:
-            whole = self.rest.take(self.rest.size)
+            whole = finite(self.rest.take(self.rest.size))
             yield from self._add(whole, bool(is_loud(whole[:, None])[0]))
         if self.quiet.size and not self.sound.size and self.quiet.size == self.judged:
             self._fall_silent()
@@ -208,6 +214,13 @@ class _Cutter:
         segment = Segment("audio", "", self.path, self.blank, self.now, role="blank")
         self.blank = None
         return segment
+
+
+def finite(samples: Samples) -> Samples:
+    """Samples with those that damage made infinite at full scale, and those that are no number at 0."""
+    if np.isfinite(samples.sum()):  # one that is not would spread
+        return samples
+    return np.nan_to_num(samples, nan=0.0, posinf=1.0, neginf=-1.0)
 
 
 def is_loud(samples: Samples) -> NDArray[np.bool_]:
@@ -298,5 +311,4 @@ def _resampled(resampler: AudioResampler, frame: Any) -> Iterator[Samples]:
         channels = out.layout.nb_channels
         if out.samples:
             samples = np.frombuffer(out.planes[0], np.float32, out.samples * channels)
-            whole = np.nan_to_num(samples, nan=0.0, posinf=1.0, neginf=-1.0)  # a copy
-            yield whole.reshape(out.samples, channels).T
+            yield samples.reshape(out.samples, channels).T.copy()

@@ -19,9 +19,12 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL.Image import Image
 
+from multimodal.readers.container import TICK
 from multimodal.types import Clip, ReadOptions, Segment
 
 THUMB = 16
+CELLS = 64
+"""A thumbnail is made of point samples, this many along each side, averaged 4 x 4."""
 FLOOR = 6.0
 """The least score of a cut among frames close in time: a fifth of the picture changing by 30 levels."""
 LONE_FLOOR = 12.0
@@ -32,8 +35,6 @@ FLASH = 0.15
 """Seconds. What comes back within this time was hidden by a flash, not cut."""
 MOST_AHEAD = 4
 """Frames held back to see what follows: bounds memory whatever the frame rate."""
-TICK = 0.002
-"""Seconds of slack in sampling: containers round time stamps to milliseconds."""
 BLACK_LUMA = 32
 """The brightest that black gets. Video black is 16 and white 235: grey up to 7 % of the signal, 0.2 % of the
 light of white on a screen. Noise of the camera's or the encoder's is averaged away in the thumbnail."""
@@ -51,6 +52,8 @@ class Look:
     picture: Callable[[], Image]
     """Gives the RGB picture; called at most once, while no more than MOST_AHEAD later frames were taken."""
     score: float = 0.0
+    joins: bool = False
+    """It follows frames that were left out, as nothing was cut among them or at it."""
 
 
 def segments(looks: Iterable[Look], path: Path, options: ReadOptions) -> Iterator[Segment]:
@@ -60,7 +63,8 @@ def segments(looks: Iterable[Look], path: Path, options: ReadOptions) -> Iterato
     out whenever twice that length is there (which bounds memory); what is left at its end is halved if
     it is still too long. So a part lasts at most `video_seconds`, and at least half of it unless the
     shot itself is shorter. Segments join: each ends where the next starts, the last with its last frame.
-    Frames are taken from the first of the shot on, `options.frame_rate` a second by their own times.
+    Taken are the first frame of each shot and the first at or after each multiple of 1 / `options.frame_rate`
+    seconds, but for one that comes within half of that after the first of the shot.
 
     A black shot, and a black stretch of at least `options.video_min_seconds` within one (a long fade),
     is a segment of its own with the role "blank"; those that follow each other are one, however long.
@@ -156,8 +160,10 @@ class _Shot:
             yield self._part(self.begin + limit)
         if look.time >= self.next_time - TICK:
             self.frames.append((look.time, look.picture()))
-            passed = math.floor((look.time - self.first + TICK) * self.options.frame_rate)
-            self.next_time = self.first + (passed + 1) / self.options.frame_rate
+            rate = self.options.frame_rate
+            self.next_time = (math.floor((look.time + TICK) * rate) + 1) / rate
+            if look.time == self.first and self.next_time < self.first + 0.5 / rate:
+                self.next_time += 1 / rate
 
     def finish(self, end: float) -> Iterator[Segment]:
         """The parts up to `end`; frames from there on are left out."""
@@ -187,7 +193,7 @@ def mark_cuts(looks: Iterable[Look]) -> Iterator[tuple[Look, bool]]:
     ahead: deque[Look] = deque()
     previous: Look | None = None
     for look in looks:
-        look.score = 0.0 if previous is None else difference(look.thumb, previous.thumb)
+        look.score = 0.0 if previous is None or look.joins else difference(look.thumb, previous.thumb)
         previous = look
         ahead.append(look)
         while len(ahead) > MOST_AHEAD or ahead[-1].time - ahead[0].time > FUTURE:
@@ -238,7 +244,7 @@ def difference(a: NDArray[np.int16], b: NDArray[np.int16]) -> float:
 
 def shrink(planes: NDArray[np.uint8]) -> NDArray[np.int16]:
     """(3, 64, 64) uint8 planes into the thumbnail (3, 16, 16): means of 4 x 4, in steps of a level."""
-    side = 64 // THUMB
+    side = CELLS // THUMB
     blocks = planes.reshape(3, THUMB, side, THUMB, side).sum(axis=(2, 4), dtype=np.int32)
     thumb: NDArray[np.int16] = (blocks // (side * side)).astype(np.int16)
     return thumb

