@@ -46,11 +46,11 @@ class Ledger:
         return self._begun[block]
 
 
-class RayWorker(FileWorker):
+class RayWorker:
     """A FileWorker that gives a block back empty when it was begun ATTEMPTS times before."""
 
-    def __init__(self, setting: Setting, ledger: Any, name: str) -> None:
-        super().__init__(setting)
+    def __init__(self, kind: type[FileWorker], setting: Setting, ledger: Any, name: str) -> None:
+        self._worker = kind(setting)
         self._ledger, self._name = ledger, name
 
     def __call__(self, batch: pa.Table) -> pa.Table:
@@ -61,11 +61,14 @@ class RayWorker(FileWorker):
         with suppress(RayError):  # without the ledger no more than the count of attempts is lost
             if ray.get(self._ledger.begin.remote(f"{self._name} {digest}")) > ATTEMPTS:
                 batch = batch.slice(0, 0)
-        return super().__call__(batch)
+        return self._worker(batch)
 
 
 def working(
-    address: str | None, processes: int | None, actors: int | None
+    address: str | None,
+    processes: int | None,
+    actors: int | None,
+    kind: type[FileWorker] = FileWorker,
 ) -> Callable[[Sequence[Order], Setting], Iterator[Outcome]]:
     """Work for `multimodal.scale.index` on the cluster at `address`; None: the one this process is connected
     to, or one started here for as long as it takes. Raises QueryError without Ray, or for an address where
@@ -82,7 +85,7 @@ def working(
             ledger = ray.remote(num_cpus=0)(Ledger).remote()
             for alone in (False, True):
                 waiting = list(left.values())
-                for outcome in _through(ray, waiting, setting, ledger, processes, actors, alone):
+                for outcome in _through(ray, waiting, setting, kind, ledger, processes, actors, alone):
                     if left.pop(outcome.number, None) is not None:
                         yield outcome
                 if not left:
@@ -153,6 +156,7 @@ def _through(
     ray: Any,
     orders: Sequence[Order],
     setting: Setting,
+    kind: type[FileWorker],
     ledger: Any,
     processes: int | None,
     actors: int | None,
@@ -170,7 +174,7 @@ def _through(
     given = replace(setting, processes=processes or max(1, int(cpus)))
     done = ray.data.from_arrow(blocks).map_batches(
         RayWorker,
-        fn_constructor_args=(given, ledger, "alone" if alone else "together"),
+        fn_constructor_args=(kind, given, ledger, "alone" if alone else "together"),
         batch_size=None,
         batch_format="pyarrow",
         compute=ray.data.ActorPoolStrategy(min_size=1, max_size=min(most, len(blocks))),

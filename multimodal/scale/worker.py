@@ -60,12 +60,15 @@ class Outcome(NamedTuple):
     seconds: float = 0.0
     problems: tuple[tuple[str, str], ...] = ()
     facts: Facts = Facts()
+    counts: tuple[int, int, int] = (0, 0, 0)
+    """Of a shard: rows, files that gave vectors, files that failed."""
 
 
 @dataclass(frozen=True)
 class Setting:
     """What every worker is given: a pickled space and the encoders it must turn out to have, the version of
-    the package and of its readers, file systems (pyarrow), limits of a file, decode processes at most."""
+    the readers, file systems (pyarrow), limits of a file, decode processes at most. `output` is the key of
+    what workers write themselves."""
 
     space: bytes
     encoders: frozenset[str]
@@ -73,6 +76,7 @@ class Setting:
     stores: tuple[Any, ...]
     limits: Limits
     processes: int | None
+    output: str = ""
 
 
 def version() -> str:

@@ -199,3 +199,23 @@ def index_here(source: str, home: Path) -> Path:
     with Library(home, fake_space()) as library:
         index(library, source)
     return home
+
+
+def test_shards_of_a_dataset(cluster: str, texts: Path, tmp_path: Path) -> None:
+    import tarfile
+
+    from multimodal.scale.shards import embed_shards
+
+    (tmp_path / "shards").mkdir()
+    for number in range(4):
+        with tarfile.open(tmp_path / "shards" / f"{number}.tar", "w") as archive:
+            for path in sorted(texts.iterdir())[number::4]:
+                archive.add(path, path.name)
+    how: dict[str, Any] = {"engine": "ray", "address": cluster}
+    report = embed_shards(tmp_path / "shards", tmp_path / "out", fake_space(), **how)
+    assert sorted(report.done) == ["0", "1", "2", "3"] and report.files == report.rows == 60
+    here = embed_shards(tmp_path / "shards", tmp_path / "here", fake_space())
+    assert here.rows == 60
+    for name in report.done:
+        there = (tmp_path / "out" / f"{name}.parquet").read_bytes()
+        assert there == (tmp_path / "here" / f"{name}.parquet").read_bytes()
