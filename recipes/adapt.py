@@ -1,6 +1,6 @@
 """Measure domain adaptation: 200 pairs of a domain with its own words, what they bring and what they cost.
 
-    python -m recipes.adapt [--domain wesnoth|widelands] [--plot docs/adapt.png] [NAME=VALUE ...]
+    python -m recipes.adapt [--domain wesnoth|widelands] [--plot FILE.png] [NAME=VALUE ...]
 
 Domains are pictures that no training of the starter saw: the units of Wesnoth (`wesnoth-1.16-data`: names
 such as "Saurian Skirmisher"), or as many buildings, workers and wares of Widelands (`widelands-data`), on
@@ -32,7 +32,7 @@ from multimodal.towers.base import identity
 from multimodal.training import Settings
 from multimodal.training.data import Data, assemble
 from multimodal.training.features import Feature
-from multimodal.training.fitting import trained
+from multimodal.training.fitting import KEPT_APART, trained
 from multimodal.training.tradeoff import ALPHAS
 from multimodal.types import Item
 from recipes.evaluate import held_out_stamps, stamp_path
@@ -182,7 +182,7 @@ def data_of(rows: Rows, places: NDArray[np.int64], settings: Settings, share: fl
 def folds(space: Space, rows: Rows, settings: Settings, keep: Rows | None = None) -> list[Fold]:
     """Spaces trained on 200 of the names that are not in the fold."""
     order = np.random.default_rng(0).permutation(len(rows.names))
-    kept = None if keep is None else data_of(keep, np.arange(len(keep.names)), settings, 0.0)
+    kept = None if keep is None else data_of(keep, np.arange(len(keep.names)), settings, KEPT_APART)
     made = []
     for fold in range(FOLDS):
         asked = np.sort(order[fold::FOLDS])

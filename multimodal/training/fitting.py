@@ -30,6 +30,8 @@ Given: TypeAlias = "str | Path | Pairs | Sequence[tuple[Item, Item]]"
 Generic: TypeAlias = "Mapping[Modality, NDArray[np.float32]]"
 
 PHRASES = Path(__file__).parents[1] / "starter" / "bank.txt"
+KEPT_APART = 0.5
+"""Share of the generic pairs that is not rehearsed: by the others nothing can be judged."""
 VERSION = 1
 """Raise when the same pairs and settings would give other weights."""
 
@@ -90,7 +92,8 @@ def fit(
     `multimodal.training.Settings`: epochs=30, loss="siglip" ... The towers stay as they are, and so do the
     ids, and the rows in libraries, of modalities that nothing was learned for.
 
-    `keep` are generic pairs whose R@10 must not fall by more than `lose`; without them the phrases and
+    `keep` are generic pairs: half are rehearsed, and R@10 of the others must not fall by more than `lose`
+    (their own columns weight and split are heeded, where there are some); without them the phrases and
     pictures that ship with a space stand for what it knows. With `output`, a new folder, the space is
     written there with a card (README.md), curves and numbers; features and the checkpoint lie in OUTPUT.run
     beside it, so that a training that was killed goes on with the same numbers when it is asked for again.
@@ -131,7 +134,7 @@ def learn(
     items = [item for some in (given, kept_pairs) if some is not None for pair in some.pairs for item in pair]
     known, left_out = features(space, items, run, workers, progress)
     data = assemble(given, known, settings.validation, settings.seed)
-    kept_data = None if kept_pairs is None else assemble(kept_pairs, known, 0.0, settings.seed)
+    kept_data = None if kept_pairs is None else assemble(kept_pairs, known, KEPT_APART, settings.seed)
     learned = trained(space, settings, data, kept_data, left_out, run, listener)
     return learned if target is None or run is None else _written(learned, target, run)
 
@@ -187,15 +190,17 @@ def trained(
 
 def generic(space: Space, keep: Data | None = None) -> dict[Modality, NDArray[np.float32]]:
     """Unit rows (n, dim) by modality that stand for what a space knows: those it ships to judge searches by,
-    and generic pairs. A space that ships none has phrases."""
+    and the training part of generic pairs. A space that ships none has phrases."""
     held: dict[Modality, list[NDArray[np.float32]]] = {}
     bank = space.bank
     if bank is None:
         held["text"] = [space["text"].encode(PHRASES.read_text(encoding="utf-8").splitlines())]
     else:
         held |= {modality: [unit(bank[modality])] for modality in MODALITIES if modality in bank}
-    for modality, rows in (keep.rows if keep is not None else {}).items():
-        held.setdefault(modality, []).append(rows)
+    for kind in keep.kinds if keep is not None else ():
+        pairs = kind.places("train")
+        for modality, places in zip(kind.modalities, (kind.left[pairs], kind.right[pairs]), strict=True):
+            held.setdefault(modality, []).append(keep.rows[modality][np.unique(places)])  # type: ignore[union-attr]
     return {modality: np.concatenate(rows) for modality, rows in held.items()}
 
 

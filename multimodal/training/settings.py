@@ -41,7 +41,7 @@ class Settings:
     """Negatives found for each pair and direction: things that the space takes for the right answer."""
     hold: float = 100.0
     """Weight of 1 - cosine between what generic rows are and were."""
-    lose: float = 0.01
+    lose: float = 0.005
     """Share of generic queries that may lose their answer: the interpolation between the space before and
     after goes as far as validation wants and this allows."""
     validation: float = 0.2

@@ -21,7 +21,8 @@ CLOSE = 1e-9
 @dataclass(frozen=True)
 class Point:
     """Of one alpha in [0, 1]: R@10 and mean reciprocal rank on validation, and what is kept: the share of
-    generic queries that still find among ten what they found first, or R@10 of generic pairs."""
+    generic queries that still find among the first what they found first (`scores.kept`), or R@10 of those
+    generic pairs that were not rehearsed."""
 
     alpha: float
     recall: float
@@ -44,7 +45,7 @@ def trade_off(
             through = rows_through(generic, scaled)
             held = kept(generic, {modality: through(modality) for modality in generic})
         else:
-            held = recall(scored(keep, rows_through(keep.rows, scaled), "train"))
+            held = recall(scored(keep, rows_through(keep.rows, scaled), "train", "validation"))
         made.append(Point(alpha, recall(scores), reciprocal(scores), held))
     return made
 
