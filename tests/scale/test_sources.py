@@ -85,6 +85,19 @@ def test_only_what_changed_is_embedded(photos: Path, home: Path, serial: Serial)
     assert go(home, photos).count("unchanged") == 5
 
 
+def test_what_changes_while_it_is_read_is_read_again(photos: Path, home: Path, serial: Serial) -> None:
+    def change(path: Path) -> None:
+        if path.name == "cat.txt":
+            path.write_text("something else by now")
+
+    serial.before = change
+    go(home, photos)
+    assert {row[1]: row[3] == "" for row in files(home)}["cat.txt"]
+    serial.before = lambda path: None
+    assert added(go(home, photos)) == ["cat.txt"]
+    assert go(home, photos).count("unchanged") == 6
+
+
 def test_globs_leave_the_others_alone(photos: Path, home: Path) -> None:
     go(home, photos)
     (photos / "sub" / "egg.txt").unlink()
