@@ -39,6 +39,12 @@ def _wav2clip(path: Path) -> AudioPart:
     return wav2clip.read(path)
 
 
+def _imagebind(path: Path) -> AudioPart:
+    from multimodal.sound import imagebind
+
+    return imagebind.read(path)
+
+
 def _clap(path: Path) -> AudioPart:
     from multimodal.sound import clap
 
@@ -57,6 +63,16 @@ ENTRIES: Mapping[str, Entry] = {
             "https://github.com/descriptinc/lyrebird-wav2clip (Wu et al. 2022)",
             "16 kHz mono; power spectrogram of 512 samples, hop 353; log(x + 1e-7); each by itself",
             _wav2clip,
+        ),
+        Entry(
+            "imagebind",
+            ("ViT-H-14/laion2b_s32b_b79k",),
+            1024,
+            "CC-BY-NC-SA-4.0",
+            "imagebind_huge.pth (4.5 GB) or model.safetensors",
+            "https://github.com/facebookresearch/ImageBind (Girdhar et al. 2023)",
+            "16 kHz mono; Kaldi filter banks, 128 x 204; (x + 4.268) / 9.138; first, middle, last 2 s",
+            _imagebind,
         ),
         Entry(
             "clap",
@@ -97,10 +113,11 @@ def load(name: str, path: Path, space: Space) -> AudioPart:
 
 def saved(folder: Path, section: Mapping[str, Any]) -> AudioPart:
     """The part that a section of config.json tells of. Raises SpaceError for one of an unknown kind."""
-    from multimodal.sound import bridge, clap, wav2clip
+    from multimodal.sound import bridge, clap, imagebind, wav2clip
 
     kinds: Mapping[str, Callable[[Path, Mapping[str, Any]], AudioPart]] = {
         "wav2clip": wav2clip.saved,
+        "imagebind": imagebind.saved,
         "clap": clap.saved,
         "bridge": bridge.saved,
     }
