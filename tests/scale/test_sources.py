@@ -242,3 +242,10 @@ def test_addresses_keep_their_slashes() -> None:
         and bucket in path.parents
         and path.relative_to(bucket).as_posix() == "a b/c.jpg"
     )
+
+
+def test_filters_know_addresses(memory: Any, home: Path) -> None:
+    go(home, "memory://media/photos")
+    with Library(home, fake_space()) as library:
+        hits = library.search("fox", where="path LIKE '%fox%'", min_confidence=0)
+        assert [str(hit.path) for hit in hits] == ["memory://media/photos/sub/fox.txt"]
