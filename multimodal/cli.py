@@ -24,6 +24,7 @@ from multimodal.commands import (
     folders,
     laddering,
     matching,
+    probing,
     searching,
     serving,
     spaces,
@@ -61,6 +62,7 @@ app.command()(bridging.bridge)
 app.command()(folders.doctor)
 app.command("app")(serving.app)
 app.command()(searching.info)
+app.add_typer(probing.app, name="probe")
 app.add_typer(spaces.app, name="spaces")
 
 

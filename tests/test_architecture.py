@@ -26,7 +26,7 @@ LAYERS = [
     {"pipeline"},
     {"library"},
     {"console", "evaluation", "export", "formats", "gallery", "scale"},
-    {"integrations", "plots", "quantise", "sidecars"},
+    {"integrations", "plots", "probe", "profile", "quantise", "sidecars"},
     {"app", "climb", "display", "training"},
     {"commands"},
     {"cli"},

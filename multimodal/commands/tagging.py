@@ -58,7 +58,7 @@ def tag(
 
     if not folder.exists():
         raise NoMediaFile(f"{folder} does not exist.")
-    write = _writer(output)
+    write = table_writer(output, COLUMNS)
     wanted = read_labels(labels)
     home = library or (folder if folder.is_dir() else folder.parent) / ".multimodal"
     with Library(home) as opened, index_progress(False) as show:
@@ -111,8 +111,8 @@ def _write_sidecars(tagged: Sequence[tuple[FileMean, Sequence[Label]]]) -> list[
     return refused
 
 
-def _writer(output: Path | None) -> Callable[[list[dict[str, Any]]], None]:
-    """What writes the table, chosen before the work is done. Raises QueryError for an unknown ending."""
+def table_writer(output: Path | None, columns: Sequence[str]) -> Callable[[list[dict[str, Any]]], None]:
+    """What writes rows of labels, chosen before the work is done. Raises QueryError for an unknown ending."""
     if output is None:
         return _print
     writers = {".csv": _csv, ".json": _json, ".md": _markdown, ".parquet": _parquet}
@@ -122,7 +122,7 @@ def _writer(output: Path | None) -> Callable[[list[dict[str, Any]]], None]:
     def write(rows: list[dict[str, Any]]) -> None:
         unfinished = output.with_name(f".{output.name}.{os.getpid()}.tmp")
         try:
-            writers[output.suffix.lower()](rows, unfinished)
+            writers[output.suffix.lower()](rows, columns, unfinished)
             os.replace(unfinished, output)
         except OSError as error:
             unfinished.unlink(missing_ok=True)
@@ -138,34 +138,33 @@ def _print(rows: list[dict[str, Any]]) -> None:
     paths = [os.path.relpath(row["path"]) for row in rows]
     width = max(map(len, paths), default=0)
     for row, path in zip(rows, paths, strict=True):
-        name = f"{row['under']} > {row['label']}" if row["under"] else row["label"]
+        name = f"{row['under']} > {row['label']}" if row.get("under") else row["label"]
         print(f"{plain(path):<{width}}  {row['probability']:4.0%}  {plain(name)}")
 
 
-def _csv(rows: list[dict[str, Any]], target: Path) -> None:
+def _csv(rows: list[dict[str, Any]], columns: Sequence[str], target: Path) -> None:
     with target.open("w", encoding="utf-8", newline="") as file:
-        writer = csv.DictWriter(file, COLUMNS)
+        writer = csv.DictWriter(file, columns)
         writer.writeheader()
         writer.writerows(rows)
 
 
-def _json(rows: list[dict[str, Any]], target: Path) -> None:
+def _json(rows: list[dict[str, Any]], _: Sequence[str], target: Path) -> None:
     target.write_text(json.dumps(rows, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
 
 
-def _markdown(rows: list[dict[str, Any]], target: Path) -> None:
+def _markdown(rows: list[dict[str, Any]], columns: Sequence[str], target: Path) -> None:
     def line(cells: Sequence[object]) -> str:
         return "| " + " | ".join(str(cell).replace("|", "\\|") for cell in cells) + " |\n"
 
-    text = line(COLUMNS) + line(["---"] * len(COLUMNS)) + "".join(line([*row.values()]) for row in rows)
+    text = line(columns) + line(["---"] * len(columns)) + "".join(line([*row.values()]) for row in rows)
     target.write_text(text, encoding="utf-8")
 
 
-def _parquet(rows: list[dict[str, Any]], target: Path) -> None:
+def _parquet(rows: list[dict[str, Any]], columns: Sequence[str], target: Path) -> None:
     import pyarrow as pa
     import pyarrow.parquet as pq
 
-    text, number = pa.string(), pa.float64()
-    kinds = (text, text, text, text, number, number)
-    schema = pa.schema(list(zip(COLUMNS, kinds, strict=True)))
+    numbers = {"probability", "cosine"}
+    schema = pa.schema([(name, pa.float64() if name in numbers else pa.string()) for name in columns])
     pq.write_table(pa.Table.from_pylist(rows, schema=schema), str(target))
