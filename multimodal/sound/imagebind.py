@@ -248,8 +248,10 @@ def _network(tensors: Mapping[str, NDArray[Any]]) -> Any:
             x = torch.cat([self.cls_token.expand(len(x), -1, -1), x], dim=1) + self.position
             return self.head(self.norm(self.blocks(x)[:, 0]))
 
-    made = Trunk()
-    made.load_state_dict({_renamed(n): torch.from_numpy(np.ascontiguousarray(t)) for n, t in tensors.items()})
+    with torch.device("meta"):  # nothing is drawn at random that the tensors replace anyway
+        made = Trunk()
+    state = {_renamed(n): torch.from_numpy(np.ascontiguousarray(t)) for n, t in tensors.items()}
+    made.load_state_dict(state, assign=True)
     return made.eval()
 
 

@@ -45,6 +45,12 @@ def _imagebind(path: Path) -> AudioPart:
     return imagebind.read(path)
 
 
+def _languagebind(path: Path) -> AudioPart:
+    from multimodal.sound import languagebind
+
+    return languagebind.read(path)
+
+
 def _clap(path: Path) -> AudioPart:
     from multimodal.sound import clap
 
@@ -73,6 +79,16 @@ ENTRIES: Mapping[str, Entry] = {
             "https://github.com/facebookresearch/ImageBind (Girdhar et al. 2023)",
             "16 kHz mono; Kaldi filter banks, 128 x 204; (x + 4.268) / 9.138; first, middle, last 2 s",
             _imagebind,
+        ),
+        Entry(
+            "languagebind-audio",
+            ("ViT-L-14/datacomp_xl_s13b_b90k",),
+            768,
+            "MIT",
+            "the folder of LanguageBind/LanguageBind_Audio_FT, or _Audio (config.json, pytorch_model.bin)",
+            "https://github.com/PKU-YuanGroup/LanguageBind (Zhu et al. 2024)",
+            "16 kHz mono; Kaldi filter banks, 112 or 126 x 1036; (x + 4.268) / 4.569; 3 windows of 10.36 s",
+            _languagebind,
         ),
         Entry(
             "clap",
@@ -113,11 +129,12 @@ def load(name: str, path: Path, space: Space) -> AudioPart:
 
 def saved(folder: Path, section: Mapping[str, Any]) -> AudioPart:
     """The part that a section of config.json tells of. Raises SpaceError for one of an unknown kind."""
-    from multimodal.sound import bridge, clap, imagebind, wav2clip
+    from multimodal.sound import bridge, clap, imagebind, languagebind, wav2clip
 
     kinds: Mapping[str, Callable[[Path, Mapping[str, Any]], AudioPart]] = {
         "wav2clip": wav2clip.saved,
         "imagebind": imagebind.saved,
+        "languagebind": languagebind.saved,
         "clap": clap.saved,
         "bridge": bridge.saved,
     }
