@@ -29,10 +29,12 @@ LEAST = 1e-6
 
 @dataclass(frozen=True, eq=False)
 class Embedded:
-    """A query that has a vector already: a unit row (dim,) of the library's space."""
+    """A query that has a vector already: a unit row (dim,) of the library's space. One that is `moved` points
+    from the centre of its modality already, as a direction that was learned does."""
 
     modality: Modality
     vector: Vector
+    moved: bool = False
 
 
 @dataclass(frozen=True, eq=False)
@@ -106,8 +108,9 @@ def combined(
     if len(found) == 1 and found[0][0] > 0:
         return found[0][1], found[0][2]
     total = np.zeros(len(found[0][2]), np.float64)
-    for weight, modality, vector in found:
-        mean = centre(modality)
+    for term, (weight, modality, vector) in zip(query.terms, found, strict=True):
+        moved_already = isinstance(term.item, Embedded) and term.item.moved
+        mean = None if moved_already else centre(modality)
         moved = vector if mean is None else vector - mean
         total += weight * moved / max(float(np.linalg.norm(moved)), LEAST)
     length = float(np.linalg.norm(total))
