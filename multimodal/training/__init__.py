@@ -10,6 +10,7 @@ weight decay towards the identity, and by going only as far as validation wants 
 from __future__ import annotations
 
 from multimodal.training.fitting import Learned, fit, learn
+from multimodal.training.pooling import fit_pooler
 from multimodal.training.settings import PARTS, Settings
 
-__all__ = ["PARTS", "Learned", "Settings", "fit", "learn"]
+__all__ = ["PARTS", "Learned", "Settings", "fit", "fit_pooler", "learn"]
