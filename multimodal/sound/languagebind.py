@@ -173,7 +173,7 @@ def _merged(path: Path, held: Mapping[str, NDArray[Any]], alpha: float) -> dict[
             down, up = (plain[f"{begin}.lora_{side}.default.weight"] for side in "AB")
             update = alpha / len(down) * (up @ down)
             merged[f"{begin}.weight"] = np.asarray(merged[f"{begin}.weight"] + update, np.float32)
-        except (KeyError, ValueError) as error:
+        except (KeyError, ValueError, ZeroDivisionError) as error:
             raise SpaceError(f"{path} is no {KIND}: the low-rank update of {begin} does not fit.") from error
     return merged
 
