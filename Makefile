@@ -4,7 +4,7 @@
 PYTHON ?= python3
 BIN := .venv/bin
 
-.PHONY: demo test test-app test-slow lint bench fuzz clean
+.PHONY: demo test test-app test-scale test-slow lint bench fuzz clean
 
 # one search of the demo, as it would be typed in samples/
 define search
@@ -32,6 +32,11 @@ test-slow: .venv/.ready-test
 test-app: .venv/.ready-test
 	@$(BIN)/python -m pip install --quiet -e '.[test-app]'
 	@$(BIN)/python -m pytest tests/app
+
+# shared libraries and a cluster of two nodes on this machine; a few minutes
+test-scale: .venv/.ready-test
+	@$(BIN)/python -m pip install --quiet -e '.[test-scale]'
+	@$(BIN)/python -m pytest tests/scale -m slow
 
 # damaged files against each reader, half of the readers beside the other half
 SECONDS ?= 60

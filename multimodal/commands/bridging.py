@@ -14,7 +14,11 @@ from multimodal.errors import QueryError
 def bridge(
     audio: Annotated[
         str,
-        typer.Option("--audio", metavar="NAME=PATH", help="wav2clip=Wav2CLIP.pt, or clap=FOLDER of a CLAP."),
+        typer.Option(
+            "--audio",
+            metavar="NAME=PATH",
+            help="wav2clip=Wav2CLIP.pt, imagebind=imagebind_huge.pth, languagebind-audio=FOLDER or clap=FOLDER.",
+        ),
     ],
     output: Annotated[
         Path, typer.Option("-o", "--output", metavar="DIR", help="Where the space is written.")

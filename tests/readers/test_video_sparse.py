@@ -111,4 +111,6 @@ def test_a_damaged_group_loses_no_other(tmp_path: Path) -> None:
     data[middle : middle + 2000] = bytes(2000)
     path.write_bytes(bytes(data))
     found = [time for shot in shots(path, 1.0) for time in shot.content.times]
-    assert found[0] == 0 and found[-1] == pytest.approx(9, abs=0.05) and len(found) >= 8  # of ten, two were in it
+    assert (
+        found[0] == 0 and found[-1] == pytest.approx(9, abs=0.05) and len(found) >= 8
+    )  # of ten, two were in it
