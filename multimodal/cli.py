@@ -28,6 +28,7 @@ from multimodal.commands import (
     searching,
     serving,
     spaces,
+    summarising,
     tagging,
     training,
     vectors,
@@ -50,6 +51,7 @@ app.command()(explaining.explain)
 app.command()(matching.match)
 app.command()(matching.caption)
 app.command()(tagging.tag)
+app.command()(summarising.summary)
 app.command()(vectors.embed)
 app.command()(exporting.export)
 app.command("import")(exporting.import_)

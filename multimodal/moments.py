@@ -34,12 +34,12 @@ def moment(path: Path, modality: Modality, start: float, end: float | None) -> s
     at that moment, not read from its beginning.
     """
     if modality == "audio":
-        return audio_player(_sound(path, start, end))
+        return audio_player(sound_at(path, start, end))
     if path.suffix.lower() in FILMS and path.is_file() and path.stat().st_size <= FILM_BYTES:
         until = "" if end is None else f",{end:.2f}"
         source = f"data:{FILMS[path.suffix.lower()]};base64,{_base64(path.read_bytes())}#t={start:.2f}{until}"
         return f'<video controls preload="metadata" style="max-width:100%" src="{source}"></video>'
-    return thumbnail(_frame(path, start, end))
+    return thumbnail(frame_at(path, start, end))
 
 
 def thumbnail(picture: Image) -> str:
@@ -62,7 +62,7 @@ def audio_player(sound: Audio) -> str:
     return f'<audio controls style="width:100%" src="{source}"></audio>'
 
 
-def _frame(path: Path, start: float, end: float | None) -> Image:
+def frame_at(path: Path, start: float, end: float | None) -> Image:
     """The frame in the middle of a moment, or the last one before it."""
     import av
 
@@ -85,7 +85,7 @@ def _frame(path: Path, start: float, end: float | None) -> Image:
         return last.to_image()
 
 
-def _sound(path: Path, start: float, end: float | None) -> Audio:
+def sound_at(path: Path, start: float, end: float | None) -> Audio:
     """The samples of a moment, mono."""
     import av
 

@@ -242,6 +242,17 @@ class Library:
                 find_duplicates(self._reading(), self._searcher, self._roots, place, wanted, threshold)
             )
 
+    def summary(
+        self,
+        path: str | Path | None = None,
+        k: int = 9,
+        modality: Modality | Sequence[Modality] | None = None,
+    ) -> Hits:
+        """The `k` moments, pictures or passages that stand for a file or folder; see `library.summary`."""
+        from multimodal.library.summary import summary
+
+        return summary(self, path, k, modality)
+
     def to_arrow(self, modality: Modality | None = None, vectors: bool = True, **how: Any) -> pa.Table:
         """The segments as a pyarrow table; see `library.tables.to_arrow`."""
         from multimodal.library import tables

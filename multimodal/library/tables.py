@@ -157,7 +157,7 @@ def embeddings(
     wanted, roles = one_of(modality, MODALITIES, "modality"), one_of(role, get_args(Role), "role")
     if dtype not in get_args(Precision):
         raise QueryError(f"Vectors are given as {' or '.join(get_args(Precision))}, not {dtype!r}.")
-    with _shown(library) as (store, matrices):
+    with shown_state(library) as (store, matrices):
         table = _table(store, library.path, wanted, roles)
         dim = int(store.settings()["dim"])
     kept = [matrices[name] for name in wanted if name in matrices]
@@ -171,7 +171,7 @@ def vectors_of(library: Library, numbers: Sequence[int]) -> dict[int, NDArray[np
     """
     found: dict[int, NDArray[np.float32]] = {}
     wanted = np.unique(np.array(numbers, np.int64))
-    with _shown(library) as (_, matrices):
+    with shown_state(library) as (_, matrices):
         for matrix in matrices.values():
             inside = wanted[np.isin(wanted, matrix.segments, assume_unique=True)]
             rows = matrix.vectors[np.searchsorted(matrix.segments, inside)].astype(np.float32)
@@ -180,7 +180,7 @@ def vectors_of(library: Library, numbers: Sequence[int]) -> dict[int, NDArray[np
 
 
 @contextmanager
-def _shown(library: Library) -> Iterator[tuple[SqliteStore, dict[Modality, Matrix]]]:
+def shown_state(library: Library) -> Iterator[tuple[SqliteStore, dict[Modality, Matrix]]]:
     """One state of the store and the vectors that show it."""
     files = VectorFiles(library.path / "vectors")
     with speaking(library.path), closing(SqliteStore.open(library.path)) as store, ExitStack() as stack:
@@ -314,4 +314,14 @@ def _text(path: str) -> str:
     return path
 
 
-__all__ = ["Precision", "embeddings", "one_of", "schema", "to_arrow", "to_pandas", "to_reader", "vectors_of"]
+__all__ = [
+    "Precision",
+    "embeddings",
+    "one_of",
+    "schema",
+    "shown_state",
+    "to_arrow",
+    "to_pandas",
+    "to_reader",
+    "vectors_of",
+]
