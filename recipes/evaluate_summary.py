@@ -49,7 +49,7 @@ class Collection:
 
     rows: Vectors
     subjects: NDArray[np.int64]
-    middles: NDArray[np.float64]
+    middles: NDArray[np.floating]
     length: float
 
 
