@@ -4,7 +4,7 @@
 PYTHON ?= python3
 BIN := .venv/bin
 
-.PHONY: demo test test-app test-scale test-slow lint bench fuzz clean
+.PHONY: demo test test-app test-scale test-slow lint bench bench-quick fuzz clean
 
 # one search of the demo, as it would be typed in samples/
 define search
@@ -51,6 +51,10 @@ lint: .venv/.ready-test
 	@$(BIN)/ruff check .
 	@$(BIN)/ruff format --check .
 	@$(BIN)/mypy
+
+# ratios against plain loops beside the committed ones, three minutes; for a machine that does nothing else
+bench-quick: .venv/.ready-test
+	@$(BIN)/python -m benchmarks.quick
 
 bench: .venv/.ready-test
 	@$(BIN)/python -m benchmarks.pipeline

@@ -2,8 +2,9 @@
 
 Packets are held back to the next key frame. Of such a group the decoder gets what leads to the last frame
 that is wanted in it; the tail after it is left out where the next key frame, decoded by itself, still shows
-nearly what was seen last: then nothing was cut in between. Where it does not, the tail is decoded too, and
-the cut is found to the frame. Frames on which no other stands (most B-frames) are decoded where wanted.
+nearly what was seen last, or the packets are too small for a new scene: then nothing was cut in between.
+Else the tail is decoded too, and the cut is found to the frame. Frames on which no other stands (most
+B-frames) are decoded where they are wanted.
 """
 
 from __future__ import annotations
@@ -24,11 +25,12 @@ CODECS = frozenset({"h264", "hevc", "mpeg2video", "mpeg4"})
 """Those whose frames without dependents FFmpeg passes over by `skip_frame`."""
 SHORT = 3
 """A tail of fewer packets is decoded: peeking costs as much."""
-CALM = 12.0
-"""The least change of a thumbnail over a tail at which it is looked into; `clips.LONE_FLOOR`."""
-LIVELY = 30.0
-"""The same where the picture changed half as much over the tail before, as when the camera moves. Cuts
-between the scenes that this was tried on changed 58 to 80."""
+CALM, LIVELY = 12.0, 30.0
+"""Change of a thumbnail over a tail below which nothing was cut in it, and from which something may well
+have been: cuts between scenes that this was tried on changed 58 to 80, a moving camera 4 to 25 a second."""
+LARGE = 0.4
+"""Share of its key frame's bytes from which a packet may begin a new scene: little of it can be told from
+what was shown before. Under a moving camera packets had up to 0.3."""
 
 Thumb = Callable[[Any], NDArray[np.int16]]
 Change = Callable[[NDArray[np.int16], NDArray[np.int16]], float]
@@ -60,7 +62,7 @@ class _Sampler:
         self.seen: Any = None  # the last frame that was given
         self.key = _KeyDecoder(stream)
         self.joins = False  # the next frame comes after some that were left out
-        self.last = 0.0  # the change over the tail before
+        self.longest = 0  # packets of a group so far: a key frame that comes earlier marks a new scene
         self.ready: Any = None  # the key frame of the next group, where the tail before it was left out
         self.fresh = True  # the decoder holds nothing that later packets may stand on
         self.floor = -np.inf  # of a group that begins fresh, what is shown before its key frame is lost
@@ -73,6 +75,7 @@ class _Sampler:
                 break
             if packet.is_keyframe and group:
                 yield from self._group(group, packet if held else None)
+                self.longest = max(self.longest, len(group))
                 group, size, held = [], 0, True
             group.append(packet)
             size += packet.size
@@ -95,7 +98,7 @@ class _Sampler:
             yield from self._send(group[:count])
         alone, self.ready = count == 1 and self.ready is not None, None
         peeked = self.key.decode(following)
-        if peeked is None or self.seen is None or self._changes(peeked):
+        if peeked is None or self.seen is None or self._cuts(group, count, peeked):
             yield from self._rest(group, count, alone)
             return
         yield from self._drain()
@@ -112,10 +115,12 @@ class _Sampler:
             if frame.pts is None or frame.pts > shown:
                 yield frame, joins
 
-    def _changes(self, peeked: Any) -> bool:
-        bar = max(CALM, min(2 * self.last, LIVELY))
-        self.last = self.change(self.thumb(peeked), self.thumb(self.seen))
-        return self.last >= bar
+    def _cuts(self, group: list[Any], count: int, peeked: Any) -> bool:
+        """Whether something may have been cut in the tail of a group, or at the key frame after it."""
+        change = self.change(self.thumb(peeked), self.thumb(self.seen))
+        early = len(group) < self.longest
+        large = any(packet.size >= LARGE * group[0].size for packet in group[count:])
+        return change >= LIVELY or (change >= CALM and (early or large))
 
     def _needed(self, group: list[Any], following: Any) -> int | None:
         """How many packets lead to the last wanted frame of a group; None where its times do not tell."""
