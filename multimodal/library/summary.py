@@ -6,10 +6,9 @@ that are not negative (Nemhauser, Wolsey and Fisher, 1978), goes on with the bes
 for another while one helps (PAM, Kaufman and Rousseeuw, 1990, with the bookkeeping of Schubert and
 Rousseeuw, 2019), and where there are more than SAMPLE segments alternates over all of them: each joins the
 nearest chosen one, and of each group the row nearest to its sum, its exact medoid by cosine, is chosen.
-`recipes/evaluate_summary.py` measures it. In 30 films of 8 subjects, some seen often and some once, 8 segments
-show 0.98 [0.97, 1.00] of the subjects, and 0.65 [0.61, 0.69] when taken evenly over time; MMR (Carbonell and
-Goldstein, 1998) with its best weight shows as many, and covers all segments less well (mean cosine 0.966 against
-0.981).
+`recipes/evaluate_summary.py` measures it. Of 30 films of 8 subjects, some seen often, some once, 8 segments
+show 0.98 [0.97, 1.00] of the subjects, and 0.65 [0.61, 0.69] if taken evenly over time; MMR (Carbonell and
+Goldstein, 1998) with its best weight shows as many, but its mean cosine is 0.966 against 0.981.
 """
 
 from __future__ import annotations
