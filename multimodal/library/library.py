@@ -25,7 +25,7 @@ from multimodal.library.filters import Filter
 from multimodal.library.indexing import Progress, Run
 from multimodal.library.jobs import Recipe
 from multimodal.library.opening import speaking
-from multimodal.library.roots import Roots, existing, outermost
+from multimodal.library.roots import Roots, existing, named, outermost
 from multimodal.library.searcher import Searcher
 from multimodal.library.sqlite import SqliteStore
 from multimodal.library.store import SegmentRow
@@ -162,16 +162,15 @@ class Library:
         return IndexReport(run.records, time.monotonic() - begun)
 
     def remove(self, path: str | Path) -> int:
-        """Take a file, or everything below a folder, out of the library; gives the number of files.
+        """Take a file, or everything below a folder or an address such as `s3://bucket/folder`, out of the
+        library; gives the number of files.
 
         The files themselves stay, and come back with the next `add` of their folder.
         Raises NoLibrary, LibraryBusy, LibraryError.
         """
         self._reading()
-        wanted = Path(path).expanduser()
         with self._writing(None) as store:
-            places = {Path(os.path.abspath(wanted)), Path(os.path.realpath(wanted))}
-            files = set().union(*(self._roots.inside(store, place) for place in places))
+            files = set().union(*(self._roots.inside(store, place) for place in named(path)))
             store.delete(sorted(files))
         return len(files)
 

@@ -127,6 +127,31 @@ def existing(path: Path) -> Path:
         raise NoMediaFile(f"There is no file or folder {path}.") from None
 
 
+def bare(uri: str) -> str:
+    """An address without credentials and options: what may be stored and shown."""
+    address = uri.split("?", 1)[0]
+    scheme, _, rest = address.partition("://")
+    bucket, slash, key = rest.partition("/")
+    return f"{scheme}://{bucket.rpartition('@')[2]}{slash}{key}".rstrip("/")
+
+
+def named(path: str | Path) -> set[Path]:
+    """What the roots of a library may call a path, or an address such as `s3://bucket/folder`, which need
+    not exist any more: a local path as it is given and without links."""
+    places: set[Path] = set()
+    address = str(Address(path))
+    if _SCHEME.match(address):
+        if not address.lower().startswith("file://"):
+            places.add(Address(bare(address)))
+        else:
+            from urllib.parse import urlsplit
+            from urllib.request import url2pathname  # 20 ms, which a typed search does not need
+
+            path = url2pathname(urlsplit(str(path)).path)
+    local = Path(path).expanduser()
+    return places | {Path(os.path.abspath(local)), Path(os.path.realpath(local))}
+
+
 def outermost(paths: Sequence[Path]) -> list[Path]:
     """The paths without doubles and without those that lie below another."""
     given = list(dict.fromkeys(paths))

@@ -13,7 +13,7 @@ from typing import Any
 from urllib.parse import parse_qsl, unquote, urlsplit
 
 from multimodal.errors import LibraryError, NoMediaFile, QueryError
-from multimodal.library.roots import Address, Roots, Target, existing, relative
+from multimodal.library.roots import Address, Roots, Target, bare, existing, relative
 from multimodal.library.scan import JUNK, Found, Passed, Walk, grouped, ignored_in, said
 from multimodal.library.store import Store
 
@@ -119,7 +119,7 @@ def opened(uri: str) -> tuple[Any, str]:
     except (pa.ArrowInvalid, pa.ArrowNotImplementedError) as error:
         return _by_fsspec(uri, error)
     except OSError as error:
-        raise QueryError(f"{_bare(uri)} cannot be opened: {said(error)}") from error
+        raise QueryError(f"{bare(uri)} cannot be opened: {said(error)}") from error
 
 
 def _by_fsspec(uri: str, error: Exception) -> tuple[Any, str]:
@@ -130,7 +130,7 @@ def _by_fsspec(uri: str, error: Exception) -> tuple[Any, str]:
 
         store, key = url_to_fs(uri)
     except (ImportError, ValueError):
-        raise QueryError(f"There is no file system for {_bare(uri)}: {error}") from error
+        raise QueryError(f"There is no file system for {bare(uri)}: {error}") from error
     return fs.PyFileSystem(fs.FSSpecHandler(store)), str(key).rstrip("/")
 
 
@@ -140,7 +140,7 @@ def _prefix(
     """Everything below a key, or the object that it is."""
     from pyarrow import fs
 
-    start = Address(_bare(address))
+    start = Address(bare(address))
     try:
         info = store.get_file_info(key)
         if info.type == fs.FileType.File:
@@ -259,14 +259,14 @@ def _named_there(place: str, names: Sequence[str]) -> Listing:
     try:
         infos = store.get_file_info([f"{top}/{key}" for key in keys])
     except OSError as error:
-        raise NoMediaFile(f"{_bare(scheme)} cannot be looked at: {said(error)}") from None
+        raise NoMediaFile(f"{bare(scheme)} cannot be looked at: {said(error)}") from None
     for key, info in zip(keys, infos, strict=True):
         if info.type == fs.FileType.File:
             found.append(Found(key[cut:], info.size or 0, info.mtime_ns or 0))
         else:
             walk.closed.append(Passed(key[cut:], "there is no such object"))
     walk.files += _grouped(found)
-    start = Address("/".join([_bare(scheme), *above]))
+    start = Address("/".join([bare(scheme), *above]))
     return Listing(start, start, store, folder, walk)
 
 
@@ -320,11 +320,3 @@ def _local(uri: str) -> str:
     if parts.netloc not in ("", "localhost"):
         raise QueryError(f"{uri} names a file of another machine.")
     return url2pathname(parts.path)
-
-
-def _bare(uri: str) -> str:
-    """An address without credentials and options: what may be stored and shown."""
-    address = uri.split("?", 1)[0]
-    scheme, _, rest = address.partition("://")
-    bucket, slash, key = rest.partition("/")
-    return f"{scheme}://{bucket.rpartition('@')[2]}{slash}{key}".rstrip("/")

@@ -171,6 +171,21 @@ def test_parts_of_a_prefix_belong_to_it(memory: Any, home: Path) -> None:
     assert added(go(home.with_name("other"), "memory://media/photos/**/*g.txt")) == ["dog.txt", "egg.txt"]
 
 
+def test_objects_are_removed_by_their_address(memory: Any, photos: Path, home: Path) -> None:
+    go(home, "memory://media/photos")
+    with Library(home, fake_space()) as library:
+        library.add(photos)
+        assert library.remove("memory://media/photos/nothing") == 0
+        assert library.remove("memory://someone:secret@media/photos/cat.txt?region=here") == 1
+        assert library.remove(Address("memory://media/photos/dog.txt")) == 1
+        assert library.remove("memory://media/photos/sub/") == 2
+        assert library.remove("memory://media") == 2
+        assert {row[0] for row in files(home)} == {photos.as_posix()}
+        assert library.remove((photos / "sub").as_uri()) == 2
+        assert library.remove(photos) == 4
+    assert memory.exists("/media/photos/cat.txt") and (photos / "cat.txt").exists()
+
+
 def test_an_object_that_cannot_be_fetched_fails_alone(
     memory: Any, home: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
