@@ -1,7 +1,8 @@
-"""WebDataset shards in, parquet out: vectors for those who want no library.
+"""WebDataset shards in, parquet or WebDataset out: vectors for those who want no library.
 
-Each shard (.tar) becomes one parquet file of its name, written whole or not at all; a shard whose file is
-there is passed over, so a job that was cut off goes on where it was. The columns:
+Each shard (.tar) becomes one file of its name, written whole or not at all; a shard whose file is there is
+passed over, so a job that was cut off goes on where it was. The columns of a parquet file
+(`multimodal.scale.shard_files` has those of a .tar):
 
     shard, key  string   the shard's name, and a sample's: the name up to its first dot
     name        string   of the file in the shard
@@ -17,9 +18,9 @@ import tarfile
 import tempfile
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import closing, suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path, PurePosixPath
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, ClassVar
 
 import numpy as np
 
@@ -28,6 +29,7 @@ from multimodal.errors import QueryError, ReadError, SpaceError
 from multimodal.library.scan import said
 from multimodal.pipeline.wire import Limits, Task
 from multimodal.scale.indexing import ENGINES, Engine, packed
+from multimodal.scale.shard_files import FORMS, Form, as_table, form_of, joined, write
 from multimodal.scale.sources import listed, opened
 from multimodal.scale.worker import FileWorker, Order, Outcome, Setting, version
 from multimodal.space import Space, load_space
@@ -50,13 +52,16 @@ class ShardReport:
     rows: int
     files: int
     failed: int
+    names: tuple[str, ...] = ()
+    """All of them, in the order of the source."""
 
 
 def embed_shards(
-    source: str | Path,
+    source: str | Path | Sequence[str | Path],
     output: str | Path,
     space: Space | None = None,
     *,
+    form: Form = "parquet",
     engine: Engine = "local",
     address: str | None = None,
     workers: int | None = None,
@@ -64,21 +69,24 @@ def embed_shards(
     limits: Limits | None = None,
     progress: Callable[[str], object] | None = None,
 ) -> ShardReport:
-    """Embed the shards (.tar) of a source (`multimodal.scale.sources.listed`) into the folder or prefix
-    `output`, one parquet file for each; `progress` is told each name as its file is there.
+    """Embed the shards (.tar) of a source (`multimodal.scale.sources.listed`), or of several, into the folder
+    or prefix `output`, one file for each; `progress` is told each name as its file is there.
 
     Two shards of one name cannot go into one folder. Raises QueryError, NoMediaFile, SpaceError.
     """
     if engine not in ENGINES:
         raise QueryError(f"There is no engine {engine!r}: give one of {', '.join(ENGINES)}.")
+    if form not in FORMS:
+        raise QueryError(f"Vectors of shards are written as {' or '.join(FORMS)}, not as {form!r}.")
+    kind = ShardWorker if form == "parquet" else TarWorker
     chosen = space or load_space("starter")
-    shards, stores = _shards(source)
+    shards, stores = _shards([source] if isinstance(source, (str, Path)) else source)
     out, folder = _output(output)
     there = {info.path.rpartition("/")[2] for info in _listing(out, folder)}
     names = [PurePosixPath(order.places[0]).stem for order in shards]
     if len(set(names)) < len(names):
         raise QueryError("Two shards have the same name: embed them into folders of their own.")
-    todo = [order for order, name in zip(shards, names, strict=True) if f"{name}.parquet" not in there]
+    todo = [order for order, name in zip(shards, names, strict=True) if f"{name}.{form}" not in there]
     encoders = frozenset(chosen[modality].encoder_id for modality in chosen)
     setting = Setting(
         packed(chosen), encoders, version(), (*stores, out), limits or Limits(), workers, folder
@@ -86,10 +94,35 @@ def embed_shards(
     if engine == "ray":
         from multimodal.scale.cluster import working
 
-        outcomes = working(address, workers, actors, ShardWorker)(todo, setting)
+        outcomes = working(address, workers, actors, kind)(todo, setting)
     else:
-        outcomes = ShardWorker(setting).outcomes(todo)
-    return _report(outcomes, todo, tuple(name for name in names if f"{name}.parquet" in there), progress)
+        outcomes = kind(setting).outcomes(todo)
+    report = _report(outcomes, todo, tuple(name for name in names if f"{name}.{form}" in there), progress)
+    return replace(report, names=tuple(names))
+
+
+def embed_shards_to_file(
+    source: str | Path | Sequence[str | Path], output: str | Path, space: Space | None = None, **how: Any
+) -> ShardReport:
+    """The same into one file on this machine, a .parquet or .tar, its rows in the order of the shards.
+
+    What is done lies in a folder beside it meanwhile, so that a job that was cut off goes on; shards that
+    fail are left out. `how` is that of `embed_shards`. Raises QueryError where no shard could be read too.
+    """
+    target = Path(output).expanduser().resolve()
+    form = form_of(target.name)
+    if form is None or target.is_dir():
+        raise QueryError(f"One file of all shards is a .parquet or a .tar, not {target.name!r}.")
+    chosen = space or load_space("starter")
+    parts = target.with_name(f".{target.name}.{chosen.space_id[:12]}.parts")
+    report = embed_shards(source, parts, chosen, form=form, **how)
+    names = [name for name in report.names if name in {*report.done, *report.passed}]
+    if not names:
+        why = report.problems[0][1] if report.problems else "there is none"
+        raise QueryError(f"No shard gave vectors: {why}.")
+    joined([parts / f"{name}.{form}" for name in names], target, form)
+    shutil.rmtree(parts, ignore_errors=True)
+    return report
 
 
 def _report(
@@ -120,10 +153,10 @@ def _report(
     return ShardReport(tuple(done), passed, tuple(problems), *counts.tolist())
 
 
-def _shards(source: str | Path) -> tuple[list[Order], list[Any]]:
+def _shards(sources: Sequence[str | Path]) -> tuple[list[Order], list[Any]]:
     orders: list[Order] = []
     stores: list[Any] = []
-    for listing in listed(source):
+    for listing in (listing for source in sources for listing in listed(source)):
         if listing.walk is not None:
             paths = [found.path for found in listing.walk.files]
         elif listing.start.is_file():
@@ -159,7 +192,9 @@ def _listing(store: Any, folder: str) -> list[Any]:
 
 
 class ShardWorker(FileWorker):
-    """Works on orders of shards: Setting.stores ends with where the parquet files go, Setting.output."""
+    """Works on orders of shards: Setting.stores ends with where the files go, Setting.output."""
+
+    form: ClassVar[Form] = "parquet"
 
     def _worked(self, orders: Sequence[Order], space: Space) -> Iterator[Outcome]:
         for order in orders:
@@ -219,38 +254,28 @@ class ShardWorker(FileWorker):
             for path in names
             for row in told[path]
         ]
-        return _as_table(rows, space), (len(rows), good, len(names) - good)
+        about = {"space": space.name, "space_id": space.space_id}
+        return as_table(rows, space.dim, about), (len(rows), good, len(names) - good)
 
     def _write(self, shard: str, table: pa.Table) -> None:
-        from pyarrow import fs, parquet
+        from pyarrow import fs
 
         out = self._setting.stores[-1]
-        place = f"{self._setting.output}/{shard}.parquet"
+        place = f"{self._setting.output}/{shard}.{self.form}"
         local = isinstance(out, fs.LocalFileSystem)
         unfinished = f"{self._setting.output}/.{shard}.unfinished" if local else place
         with out.open_output_stream(unfinished) as stream:  # an object appears when it is closed
-            parquet.write_table(table, stream)
+            write(table, stream, self.form)
         if local:
             out.move(unfinished, place)
+
+
+class TarWorker(ShardWorker):
+    """The same, which writes WebDataset."""
+
+    form = "tar"
 
 
 def _key(name: str) -> str:
     folder, slash, file = name.rpartition("/")
     return f"{folder}{slash}{file.partition('.')[0]}"
-
-
-def _as_table(rows: Sequence[dict[str, Any]], space: Space) -> pa.Table:
-    import pyarrow as pa
-
-    text = pa.string()
-    kinds = {"shard": text, "key": text, "name": text, "modality": text, "role": text, "page": pa.int32()}
-    kinds |= {"start": pa.float64(), "end": pa.float64(), "text": text, "error": text}
-    columns = {name: pa.array([row.get(name) for row in rows], kind) for name, kind in kinds.items()}
-    vectors = [row.get("vector") for row in rows]
-    blank = pa.array([vector is None for vector in vectors], pa.bool_())
-    zero = np.zeros(space.dim, np.float16)
-    flat = [zero if vector is None else vector.astype(np.float16) for vector in vectors]
-    values = pa.array(np.concatenate(flat) if flat else zero[:0], pa.float16())
-    columns["vector"] = pa.FixedSizeListArray.from_arrays(values, space.dim, mask=blank)
-    about = {"space": space.name, "space_id": space.space_id}
-    return pa.table(columns).replace_schema_metadata(about)
