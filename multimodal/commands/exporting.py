@@ -18,10 +18,13 @@ if TYPE_CHECKING:
 def export(
     output: Annotated[
         Path | None,
-        typer.Argument(help="A .parquet or .csv file; for npy and faiss a folder to make; not for pgvector."),
+        typer.Argument(
+            help="A .parquet or .csv file; for npy and faiss a folder to make; none for a server."
+        ),
     ] = None,
     to: Annotated[
-        str | None, typer.Option("--to", metavar="FORMAT", help="parquet, npy, csv, faiss or pgvector.")
+        str | None,
+        typer.Option("--to", metavar="FORMAT", help="parquet, npy, csv, faiss, pgvector or qdrant."),
     ] = None,
     dsn: Annotated[
         str | None,
@@ -29,6 +32,17 @@ def export(
     ] = None,
     table: Annotated[
         str, typer.Option("--table", metavar="NAME", help="The table on that server.")
+    ] = "segments",
+    url: Annotated[
+        str | None,
+        typer.Option("--url", metavar="URL", help="The Qdrant server: http://host:6333 (QDRANT_API_KEY)."),
+    ] = None,
+    path: Annotated[
+        Path | None,
+        typer.Option("--path", metavar="DIR", help="A Qdrant kept in a folder, without a server."),
+    ] = None,
+    collection: Annotated[
+        str, typer.Option("--collection", metavar="NAME", help="The collection of that Qdrant.")
     ] = "segments",
     library: LibraryOption = None,
     modalities: Annotated[
@@ -44,18 +58,24 @@ def export(
     """Write the segments of a library with their vectors for other tools, in place of a former export."""
     from multimodal.formats import export as write
 
-    if (to == "pgvector") != (dsn is not None) or (output is None) != (to == "pgvector"):
-        raise QueryError("Give a file or folder to write, or --to pgvector and its --dsn.")
+    if (to == "pgvector") != (dsn is not None) or (output is None) != (to in ("pgvector", "qdrant")):
+        raise QueryError("Give a file or folder to write, or --to pgvector and its --dsn, or --to qdrant.")
+    if (to == "qdrant") != ((url is None) != (path is None)):
+        raise QueryError("--to qdrant takes either the --url of a server or the --path of a folder.")
     with open_library(library) as opened:
         chosen = modalities_of(modalities)
-        if output is None:
+        if to == "pgvector":
             from multimodal.scale.pgvector import to_pgvector
 
             rows = to_pgvector(opened, str(dsn), table, modality=chosen, where=where)
-            print(f"{rows} segments in {table}", file=sys.stderr)
-            return
-        rows = write(opened, output, to, modality=chosen, where=where, vectors=vectors)  # type: ignore[arg-type]
-    print(f"{rows} segments in {output}", file=sys.stderr)
+        elif to == "qdrant":
+            from multimodal.scale.qdrant import to_qdrant
+
+            rows = to_qdrant(opened, collection, url=url, path=path, modality=chosen, where=where)
+        else:
+            rows = write(opened, output, to, modality=chosen, where=where, vectors=vectors)  # type: ignore[arg-type]
+    place = output or (table if to == "pgvector" else collection)
+    print(f"{rows} segments in {place}", file=sys.stderr)
 
 
 def import_(

@@ -19,6 +19,7 @@ import tempfile
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import closing, suppress
 from dataclasses import dataclass, replace
+from hashlib import blake2b
 from pathlib import Path, PurePosixPath
 from typing import TYPE_CHECKING, Any, ClassVar
 
@@ -114,7 +115,8 @@ def embed_shards_to_file(
     if form is None or target.is_dir():
         raise QueryError(f"One file of all shards is a .parquet or a .tar, not {target.name!r}.")
     chosen = space or load_space("starter")
-    parts = target.with_name(f".{target.name}.{chosen.space_id[:12]}.parts")
+    made = blake2b(" ".join(chosen[name].encoder_id for name in chosen).encode(), digest_size=6).hexdigest()
+    parts = target.with_name(f".{target.name}.{made}.parts")  # another space's parts are not gone on with
     report = embed_shards(source, parts, chosen, form=form, **how)
     names = [name for name in report.names if name in {*report.done, *report.passed}]
     if not names:
