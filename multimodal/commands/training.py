@@ -21,22 +21,29 @@ Told = tuple[Callable[[int, int], None], Callable[[dict[str, float]], None]]
 
 
 def train(
-    pairs: Annotated[
-        Path,
-        typer.Argument(
-            metavar="PAIRS.csv", help="Two columns of texts or paths; also, if you like, weight and split."
-        ),
-    ],
     output: Annotated[
         Path, typer.Option("-o", "--output", metavar="DIR", help="Where the space is written.")
     ],
+    pairs: Annotated[
+        Path | None,
+        typer.Argument(
+            metavar="PAIRS.csv", help="Two columns of texts or paths; also, if you like, weight and split."
+        ),
+    ] = None,
+    videos: Annotated[
+        Path | None,
+        typer.Option("--from-videos", metavar="FOLDER", help="Instead of pairs: sounds learn from pictures."),
+    ] = None,
     space: SpaceOption = "starter",
     parts: Annotated[
-        str,
+        str | None,
         typer.Option(
-            metavar="LIST", help="What learns: head (an adapter each), head.text, head.image, audio, all."
+            metavar="LIST",
+            help="What learns: head (an adapter each), head.text, head.image, audio, all; by default head,"
+            " from videos audio.",
+            show_default=False,
         ),
-    ] = "head",
+    ] = None,
     keep: Annotated[
         Path | None,
         typer.Option("--keep", metavar="PAIRS.csv", help="Generic pairs that must be found as before."),
@@ -57,28 +64,27 @@ def train(
 ) -> None:
     """Teach a space with pairs of things that belong together, and write it to a folder.
 
+    With --from-videos no pairs are needed: what is seen in videos teaches what is heard with it.
     The result is a space like any other: index, search and evaluate with --space DIR. A training that was
     killed goes on when the same command is typed again.
     """
     from multimodal.space import load_space
-    from multimodal.training import learn
+    from multimodal.training import learn, learn_from_videos
 
+    if (pairs is None) == (videos is None):
+        raise QueryError("What to learn from is either PAIRS.csv or --from-videos FOLDER.")
     given = {"epochs": epochs, "batch": batch, "rate": rate}
     settings = {name: value for name, value in given.items() if value is not None} | _options(options or [])
     loaded = load_space(space)
-    names = [name.strip() for name in parts.split(",") if name.strip()]
+    wanted = parts if parts is not None else "head" if videos is None else "audio"
+    names = [name.strip() for name in wanted.split(",") if name.strip()]
     with _progress(int(settings.get("epochs", 0))) as (embedded, epoch):
-        learned = learn(
-            loaded,
-            pairs,
-            names,
-            output=output,
-            keep=keep,
-            workers=workers,
-            progress=embedded,
-            listener=epoch,
-            **{"loss": loss, "seed": seed, **settings},
-        )
+        told = {"output": output, "keep": keep, "workers": workers, "progress": embedded, "listener": epoch}
+        asked = {"loss": loss, "seed": seed, **settings, **told}
+        if pairs is not None:
+            learned = learn(loaded, pairs, names, **asked)
+        elif videos is not None:
+            learned = learn_from_videos(loaded, videos, names, **asked)
     if str(as_json) == "-":
         print(json.dumps(learned.as_dict(), indent=1))
     else:
@@ -91,7 +97,7 @@ def train(
             raise QueryError(f"The numbers cannot be written to {as_json}: {reason}.") from error
     for record in learned.left_out:
         print(f"  left out  {record.path}: {record.reason}", file=sys.stderr)
-    if learned.left_out:
+    if any(record.status == "failed" for record in learned.left_out):
         raise typer.Exit(3)
 
 

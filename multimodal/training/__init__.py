@@ -9,8 +9,18 @@ weight decay towards the identity, and by going only as far as validation wants 
 
 from __future__ import annotations
 
+from multimodal.training.films import fit_from_videos, learn_from_videos
 from multimodal.training.fitting import Learned, fit, learn
 from multimodal.training.pooling import fit_pooler
 from multimodal.training.settings import PARTS, Settings
 
-__all__ = ["PARTS", "Learned", "Settings", "fit", "fit_pooler", "learn"]
+__all__ = [
+    "PARTS",
+    "Learned",
+    "Settings",
+    "fit",
+    "fit_from_videos",
+    "fit_pooler",
+    "learn",
+    "learn_from_videos",
+]
