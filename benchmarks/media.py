@@ -129,8 +129,8 @@ def film(folder: Path, name: str, minutes: int) -> Path:
 
 
 def camera() -> Any:
-    """A minute of frames: shots of eight scenes by a hand-held camera that moves, turns and comes closer, with
-    grain; two things cross the picture. So much moves that no frame is a mere shift."""
+    """A minute of frames: shots of eight scenes by a hand-held camera that moves, turns and comes closer,
+    with grain; two things cross the picture. So much moves that no frame is a mere shift."""
     import cv2
 
     rng = np.random.default_rng(0)

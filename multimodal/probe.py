@@ -38,8 +38,8 @@ if TYPE_CHECKING:
     from multimodal.space import Space
 
 STRENGTHS = (3.0, 10.0, 30.0, 100.0, 300.0, 1000.0)
-"""Inverse strengths of regularisation that are tried. From five examples a class of texts, pictures and sounds
-accuracy is the same from 0.1 to 100, and probabilities are better the weaker it is."""
+"""Inverse strengths of regularisation that are tried. From five examples a class of texts, pictures and
+sounds accuracy is the same from 0.1 to 100, and probabilities are better the weaker it is."""
 USUAL = 10.0
 """That of a training with a single example of some class, where nothing can be left out to choose by."""
 FOLDS = 5

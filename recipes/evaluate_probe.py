@@ -27,8 +27,9 @@ from recipes.search_collection import collection, pictures
 from recipes.search_concepts import concepts
 
 EACH = 5
-NAMES = {"animal": "animal", "artifact": "man-made thing", "food": "food", "plant": "plant", "person": "person",
-         "phenomenon": "weather", "event": "event", "body": "part of the body"}  # fmt: skip
+NAMES = {"animal": "animal", "artifact": "man-made thing", "food": "food", "plant": "plant",
+         "person": "person", "phenomenon": "weather", "event": "event",
+         "body": "part of the body"}  # fmt: skip
 MOVES = ("left", "right", "up", "down", "closer", "away")
 SIZE = 224
 PRAISE = """\

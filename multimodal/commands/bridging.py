@@ -17,7 +17,7 @@ def bridge(
         typer.Option(
             "--audio",
             metavar="NAME=PATH",
-            help="wav2clip=Wav2CLIP.pt, imagebind=imagebind_huge.pth, languagebind-audio=FOLDER or clap=FOLDER.",
+            help="wav2clip=Wav2CLIP.pt, imagebind=FILE.pth, languagebind-audio=FOLDER or clap=FOLDER.",
         ),
     ],
     output: Annotated[

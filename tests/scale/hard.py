@@ -1,4 +1,4 @@
-"""A fake space that takes its time, and whose process dies of one certain text."""
+"""A fake space that takes its time: its process dies of one certain text, its decoder hangs at another."""
 
 from __future__ import annotations
 
@@ -12,10 +12,21 @@ from numpy.typing import NDArray
 
 from multimodal.encoder import Encoder
 from multimodal.space import Space
+from multimodal.types import Content
 from tests.fakes import AXES, FakeSource, FakeTower, Words
 
 DEADLY = "red red red green green blue"
+HANGING = "blue blue blue green green red"
 SECONDS = 0.05
+
+
+class Stuck(Words):
+    """How decoders prepare a text; with one they never end."""
+
+    def __call__(self, content: Content) -> NDArray[np.float32]:
+        while content == HANGING:
+            time.sleep(1)
+        return super().__call__(content)
 
 
 class HardTower(FakeTower):
@@ -30,5 +41,5 @@ class HardTower(FakeTower):
 def hard_space() -> Space:
     """The encoders of the fake space, by their ids and vectors."""
     source = FakeSource()
-    source._encoders["text"] = Encoder("text", HardTower("text1", Words()))
+    source._encoders["text"] = Encoder("text", HardTower("text1", Stuck()))
     return Space(source)

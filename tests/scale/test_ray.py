@@ -15,12 +15,13 @@ from typing import Any
 import pytest
 
 from multimodal import Library
-from multimodal.errors import QueryError
+from multimodal.errors import QueryError, SpaceError
+from multimodal.pipeline.wire import Limits
 from multimodal.scale import index
 from multimodal.scale.shared import pull
 from multimodal.types import FileRecord
 from tests.fakes import fake_space
-from tests.scale.hard import DEADLY, hard_space
+from tests.scale.hard import DEADLY, HANGING, hard_space
 from tests.scale.kept import assert_equal, files, segments
 
 pytest.importorskip("ray", reason="needs multimodal[ray]")
@@ -120,6 +121,29 @@ def test_a_file_that_kills_its_actor_fails_alone(cluster: str, texts: Path, tmp_
     [failed] = report.problems
     assert failed.path.name == "deadly.txt" and "died each time" in str(failed.reason)
     assert_equal(one, tmp_path / "two", but="deadly.txt")
+
+
+def test_a_file_that_hangs_fails_alone(cluster: str, texts: Path, tmp_path: Path) -> None:
+    one = add(texts, tmp_path / "one")
+    (texts / "hanging.txt").write_text(HANGING)
+    with Library(tmp_path / "two", hard_space()) as library:
+        limits = Limits(seconds_without_progress=3)
+        report = index(library, texts, engine="ray", address=cluster, limits=limits)
+    [failed] = report.problems
+    assert failed.path.name == "hanging.txt" and "gave nothing for 3 s" in str(failed.reason)
+    assert report.count("added") == 59 and report.count("reused") == 1
+    assert_equal(one, tmp_path / "two", but="hanging.txt")
+
+
+def test_actors_with_other_readers_are_refused(
+    cluster: str, texts: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("multimodal.scale.indexing.version", lambda: "readers 0")  # of this process alone
+    with (
+        Library(tmp_path / "two", fake_space()) as library,
+        pytest.raises(SpaceError, match="install the same version"),
+    ):
+        index(library, texts, engine="ray", address=cluster)
 
 
 @pytest.mark.parametrize("shared", [False, True])
