@@ -5,7 +5,7 @@
 (default: 1000 10000 100000 1000000) Rows are those of `benchmarks.search`, ten a file, written as an indexing
 run writes them, without a model. Each size is a process of its own. "write" is all rows to the store and the
 vectors beside it; "open" is up to the first answer; "search" the median of 40; "memory" what the process
-holds after them, mapped files included. The plot is on logarithmic axes: a straight line of slope 1 is linear.
+holds after them, mapped files included. The plot is on logarithmic axes: slope 1 is linear.
 """
 
 from __future__ import annotations
