@@ -24,7 +24,8 @@ from PIL import Image
 from multimodal import Space, load_space
 from multimodal.measures import interval
 from multimodal.training import Settings
-from multimodal.training.films import Film, films, trained_from
+from multimodal.training.film_rows import Film, films
+from multimodal.training.films import trained_from
 from multimodal.training.fitting import Learned
 from recipes.evaluate_audio import PROMPT, first_right, test_clips
 from recipes.fetch import BUILD

@@ -16,7 +16,8 @@ from multimodal.cli import app
 from multimodal.errors import NoMediaFile, QueryError
 from multimodal.towers.base import unit
 from multimodal.training import Settings, fit_from_videos
-from multimodal.training.films import Film, data_of, films, overlaps, trained_from
+from multimodal.training.film_rows import Film, films, overlaps
+from multimodal.training.films import data_of, trained_from
 from multimodal.training.scores import recall
 from tests.fakes import fake_space
 from tests.media import picture, tone, write_image, write_video
