@@ -95,9 +95,12 @@ def train(
         except OSError as error:
             reason = (error.strerror or str(error)).lower()
             raise QueryError(f"The numbers cannot be written to {as_json}: {reason}.") from error
-    for record in learned.left_out:
+    failed = [record for record in learned.left_out if record.status == "failed"]
+    if silent := len(learned.left_out) - len(failed):
+        print(f"  left out  {silent} videos of which no pictures are heard with sound", file=sys.stderr)
+    for record in failed:
         print(f"  left out  {record.path}: {record.reason}", file=sys.stderr)
-    if any(record.status == "failed" for record in learned.left_out):
+    if failed:
         raise typer.Exit(3)
 
 
