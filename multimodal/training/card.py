@@ -34,7 +34,7 @@ def _lines(learned: Learned, name: str, drawn: bool) -> Iterator[str]:
     for kind, counts in learned.counts.items():
         yield f"| {kind} | {counts['train']} | {counts['validation']} | {counts['test']} |"
     if learned.left_out:
-        yield f"\n{len(learned.left_out)} files could not be read and were left out."
+        yield f"\n{len(learned.left_out)} files gave nothing to learn from and were left out."
     yield "\n## Before and after\n"
     yield (
         "Among the test pairs, which nothing was chosen by."
