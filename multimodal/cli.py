@@ -18,6 +18,7 @@ from multimodal import __version__
 from multimodal.commands import (
     benchmarking,
     bridging,
+    distilling,
     evaluating,
     explaining,
     exporting,
@@ -59,6 +60,7 @@ app.command()(watching.watch)
 app.command()(evaluating.evaluate)
 app.command()(laddering.ladder)
 app.command()(training.train)
+app.command()(distilling.distil)
 app.command()(benchmarking.benchmark)
 app.command()(bridging.bridge)
 app.command()(folders.doctor)

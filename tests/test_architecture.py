@@ -27,7 +27,7 @@ LAYERS = [
     {"library"},
     {"console", "evaluation", "export", "formats", "gallery", "scale"},
     {"integrations", "plots", "probe", "profile", "quantise", "sidecars"},
-    {"app", "climb", "display", "training"},
+    {"app", "climb", "display", "distil", "training"},
     {"commands"},
     {"cli"},
 ]
