@@ -95,7 +95,7 @@ def _embedded(space: Space, texts: list[str], progress: Callable[[int, int], obj
 
 
 def _moved(start: WordSum, texts: list[str], wanted: Floats, seed: int) -> Floats:
-    """The table (V, dim) whose sums come nearest to `wanted` (n, dim), by the pull that serves left out texts."""
+    """The table (V, dim) whose sums come nearest to `wanted` (n, dim), pulled as left out texts want."""
     assert start.table is not None
     bags = _bags(start, texts)
     missing = wanted - bags @ start.table
