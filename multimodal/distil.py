@@ -125,10 +125,12 @@ def _bags(model: WordSum, texts: list[str]) -> Any:
 
 def _ridge(bags: Any, missing: NDArray[np.floating], pull: float) -> Floats:
     """The change (V, d) of the table that explains what is missing (n, d), by conjugate gradients."""
-    from scipy.sparse import identity
-    from scipy.sparse.linalg import cg
+    from scipy.sparse.linalg import LinearOperator, cg
 
-    inner = (bags.T @ bags + pull * identity(bags.shape[1])).tocsr()
-    sought = bags.T @ missing
+    turned = bags.T.tocsr()
+    size = bags.shape[1]
+    # bags.T @ bags would be full where words are frequent: ten times as much work.
+    inner = LinearOperator((size, size), matvec=lambda x: turned @ (bags @ x) + pull * x, dtype=np.float64)
+    sought = turned @ missing
     columns = [cg(inner, sought[:, place], rtol=1e-3, maxiter=60)[0] for place in range(sought.shape[1])]
     return np.stack(columns, axis=1).astype(np.float32)
