@@ -47,6 +47,8 @@ def hub(
     monkeypatch.setitem(open_clip.factory._MODEL_CONFIGS, "Tiny-SigLIP", config_of("siglip")[0])
     tag = open_clip.pretrained._slpcfg(hf_hub="somewhere/tiny-siglip/")
     monkeypatch.setitem(open_clip.pretrained._PRETRAINED, "Tiny-SigLIP", {"webli": tag})
+    monkeypatch.setattr(constants, "HF_HUB_OFFLINE", False)  # whatever the environment says
+    monkeypatch.setenv("HF_HUB_OFFLINE", "0")
     contents = {path.name: path.read_bytes() for path in model.iterdir()}
     roberta = {str(path.relative_to(own_text).as_posix()): path.read_bytes() for path in files_of(own_text)}
     tokens = {name: content for name, content in contents.items() if name.startswith("token")}

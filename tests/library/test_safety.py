@@ -169,7 +169,7 @@ def test_half_written_tail_of_a_vector_file_is_written_over(library: Library, ph
 def run_as_nobody(code: str) -> subprocess.CompletedProcess[str]:
     """The interpreter itself may be root's alone, so what is needed is imported before it lets go."""
     lines = (
-        "import os, mmap, filelock; from multimodal import Library, LibraryError\n"
+        "import os, mmap, filelock, threadpoolctl; from multimodal import Library, LibraryError\n"
         "from tests.fakes import fake_space\n"
         "fake_space().space_id; os.getuid() or (os.setgid(65534), os.setuid(65534))\n" + code
     )
