@@ -1,4 +1,4 @@
-"""A fake space that takes its time: its process dies of one certain text, its decoder hangs at another."""
+"""A fake space that takes its time: its process dies of one text, its decoder hangs at one picture."""
 
 from __future__ import annotations
 
@@ -9,22 +9,25 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
+from PIL.Image import Image
 
 from multimodal.encoder import Encoder
 from multimodal.space import Space
+from multimodal.towers.pixels import ResizeCrop
 from multimodal.types import Content
 from tests.fakes import AXES, FakeSource, FakeTower, Words
 
 DEADLY = "red red red green green blue"
-HANGING = "blue blue blue green green red"
+HANGING = (41, 37)
+"""The size of a picture that never ends."""
 SECONDS = 0.05
 
 
-class Stuck(Words):
-    """How decoders prepare a text; with one they never end."""
+class Stuck(ResizeCrop):
+    """How decoders prepare a picture; with one of a certain size they never end."""
 
-    def __call__(self, content: Content) -> NDArray[np.float32]:
-        while content == HANGING:
+    def __call__(self, content: Content) -> NDArray[Any]:
+        while isinstance(content, Image) and content.size == HANGING:
             time.sleep(1)
         return super().__call__(content)
 
@@ -41,5 +44,6 @@ class HardTower(FakeTower):
 def hard_space() -> Space:
     """The encoders of the fake space, by their ids and vectors."""
     source = FakeSource()
-    source._encoders["text"] = Encoder("text", HardTower("text1", Stuck()))
+    source._encoders["text"] = Encoder("text", HardTower("text1", Words()))
+    source._encoders["image"].tower.preprocess = Stuck((32, 32), (0.5,) * 3, (0.5,) * 3)
     return Space(source)

@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from PIL import Image
 
 from multimodal import Library
 from multimodal.errors import QueryError, SpaceError
@@ -124,15 +125,16 @@ def test_a_file_that_kills_its_actor_fails_alone(cluster: str, texts: Path, tmp_
 
 
 def test_a_file_that_hangs_fails_alone(cluster: str, texts: Path, tmp_path: Path) -> None:
+    Image.new("RGB", (60, 60), "red").save(texts / "red.png")
     one = add(texts, tmp_path / "one")
-    (texts / "hanging.txt").write_text(HANGING)
+    Image.new("RGB", HANGING, "red").save(texts / "hanging.png")
     with Library(tmp_path / "two", hard_space()) as library:
         limits = Limits(seconds_without_progress=3)
         report = index(library, texts, engine="ray", address=cluster, limits=limits)
     [failed] = report.problems
-    assert failed.path.name == "hanging.txt" and "gave nothing for 3 s" in str(failed.reason)
-    assert report.count("added") == 59 and report.count("reused") == 1
-    assert_equal(one, tmp_path / "two", but="hanging.txt")
+    assert failed.path.name == "hanging.png" and "gave nothing for 3 s" in str(failed.reason)
+    assert report.count("added") == 60 and report.count("reused") == 1
+    assert_equal(one, tmp_path / "two", but="hanging.png")
 
 
 def test_actors_with_other_readers_are_refused(
