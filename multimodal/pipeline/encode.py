@@ -21,7 +21,7 @@ from multimodal.space import Space
 from multimodal.types import Frames, Modality, Vectors
 
 PATIENCE = 0.25
-"""Seconds that a batch may wait to be filled while the workers give nothing."""
+"""Seconds that a small batch may wait to be filled while the workers give nothing."""
 
 
 def encode_files(
@@ -153,13 +153,17 @@ class _Run:
         file.missing += 1
 
     def _due(self, idle: bool) -> list[Modality]:
-        """The batches to embed now: full ones, and when nothing comes in those that waited long enough.
+        """The batches to embed now: full ones, and when nothing comes in the largest worth it, or the one
+        that waited long enough.
 
         The first of a modality does not wait, so that its tower loads while the workers are busy.
         """
         due = [modality for modality, batch in self._batches.items() if batch.full]
         if due or not idle or not self._batches:
             return due
+        ready = [modality for modality, batch in self._batches.items() if batch.worth_it]
+        if ready:
+            return [max(ready, key=lambda modality: self._batches[modality].bytes)]
         oldest = min(self._batches, key=lambda modality: self._batches[modality].since)
         waited = time.monotonic() - self._batches[oldest].since >= PATIENCE
         if waited or oldest not in self._loaded or not self._decoding:
@@ -171,6 +175,8 @@ class _Run:
         if not self._batches:
             return PATIENCE
         if not self._decoding or not self._loaded.issuperset(self._batches):
+            return 0.0
+        if any(batch.worth_it for batch in self._batches.values()):
             return 0.0
         oldest = min(batch.since for batch in self._batches.values())
         return max(0.0, oldest + PATIENCE - time.monotonic())

@@ -17,6 +17,9 @@ BATCH = 32
 """Most segments in a batch."""
 BATCH_BYTES = 5_000_000
 """A batch is full with this many bytes of prepared arrays too: 32 pictures or 2 shots of 224 pixels."""
+WORTH = 0.25
+"""Of a full batch: so much is embedded when nothing else is to be done. On CPUs it costs no more a picture
+than a full one, and neither the first decoders nor the last batch are waited for."""
 
 Status: TypeAlias = Literal["added", "skipped", "failed"]
 
@@ -118,6 +121,11 @@ class Batch:
     @property
     def full(self) -> bool:
         return len(self.slots) >= BATCH or self.bytes >= BATCH_BYTES
+
+    @property
+    def worth_it(self) -> bool:
+        """Whether it is large enough for a consumer that has nothing better to do."""
+        return len(self.slots) >= WORTH * BATCH or self.bytes >= WORTH * BATCH_BYTES
 
 
 def size(prepared: Any) -> int:
