@@ -9,7 +9,9 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
 from dataclasses import dataclass
 from dataclasses import fields as dataclass_fields
 from functools import cached_property
@@ -204,7 +206,8 @@ def load(name: str, download: bool = False) -> Loaded:
     try:
         with hub.offline():
             tokenizer = parts.tokenizer(found)
-            model = _created(found)
+            with _without_random_weights():
+                model = _created(found)
     except SpaceError:
         raise
     except Exception as error:  # file and configuration errors of several libraries
@@ -213,16 +216,40 @@ def load(name: str, download: bool = False) -> Loaded:
     state = {key: value.numpy() for key, value in model.state_dict().items()}
     image = {key: value for key, value in state.items() if key.startswith("visual.")}
     text = {key: value for key, value in state.items() if not key.startswith(_NOT_THE_TEXT_TOWER)}
-    pixels = ResizeCrop.from_config(model.visual.preprocess_cfg)
+    with ThreadPoolExecutor(1, "hash") as beside:  # half a gigabyte each, and hashing lets other threads run
+        words = beside.submit(tensors_hash, text)
+        image_hash, text_hash = tensors_hash(image), words.result()
     return Loaded(
         name,
         model,
         tokenizer,
-        pixels,
+        ResizeCrop.from_config(model.visual.preprocess_cfg),
         found,
-        identity(tensors_hash(text), architecture(found.config, "text_cfg")),
-        identity(tensors_hash(image), architecture(found.config, "vision_cfg")),
+        identity(text_hash, architecture(found.config, "text_cfg")),
+        identity(image_hash, architecture(found.config, "vision_cfg")),
     )
+
+
+_RANDOM = (
+    *("uniform_", "normal_", "trunc_normal_", "orthogonal_"),
+    *("kaiming_uniform_", "kaiming_normal_", "xavier_uniform_", "xavier_normal_"),
+)
+
+
+@contextmanager
+def _without_random_weights() -> Iterator[None]:
+    """Modules made inside are not filled with random numbers, a second for ViT-B/32: whatever is not in a
+    checkpoint makes open_clip refuse it."""
+    from torch.nn import init
+
+    kept = {name: getattr(init, name) for name in _RANDOM}
+    for name in kept:
+        setattr(init, name, lambda tensor, *_, **__: tensor)
+    try:
+        yield
+    finally:
+        for name, function in kept.items():
+            setattr(init, name, function)
 
 
 def _created(found: Parts) -> Any:
