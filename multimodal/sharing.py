@@ -40,7 +40,7 @@ def publish(folder: Path, facts: Facts, repo: str, private: bool, token: str | N
     own = folder / OWN_CARD
     config = json.loads((folder / "config.json").read_text(encoding="utf-8"))
     open_clip = (folder / CONFIG).is_file()
-    made_from = config.get("made_from") if open_clip else "starter"
+    made_from = config.get("made_from") if open_clip or "made_from" in config else "starter"
     text = card(facts, repo, made_from, open_clip, own.read_text(encoding="utf-8") if own.is_file() else "")
     (folder / "README.md").write_text(text, encoding="utf-8")
     known = {"space_id": facts.space_id, "dim": facts.dim, "encoders": dict(facts.encoders)}

@@ -17,6 +17,7 @@ from typing import Any, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
+from multimodal import students
 from multimodal.encoder import Encoder
 from multimodal.errors import SpaceError, UnknownSpace
 from multimodal.precision import Compute
@@ -120,6 +121,8 @@ def _kept(folder: Path, compute: Compute | None) -> Source:
         )
     if not config:
         raise SpaceError(f"{folder} holds no space: {CONFIG} is missing.")
+    if config.get("kind") == students.KIND:
+        return students.saved(folder, config, lambda teacher: _saved(teacher, compute))
     return StarterSource(folder, str(folder), compute)
 
 

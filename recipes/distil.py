@@ -1,30 +1,38 @@
-"""The starter's text tower distilled into a table of words, beside its teacher.
+"""The starter's text tower distilled into a table of words and a small transformer, beside their teacher.
 
-    python -m recipes.distil [--nouns 40000]
+    python -m recipes.distil [--nouns 40000] [--student words|transformer|FILE.json]...
 
 Texts: names of WordNet's concrete nouns, alone and before their definitions, captions of training stamps and
 of training sounds, the phrases that ship. Measured on what no training saw: captions and pictures of held-out
-stamps, names and held-out sounds, as in `recipes.evaluate`; differences are query by query.
+stamps, names and held-out sounds, as in `recipes.evaluate`; differences are query by query. The teacher's
+vectors and what a killed run had learned lie in `build/distil`.
 """
 
 from __future__ import annotations
 
 import argparse
 import time
+from collections.abc import Iterator
 
 import numpy as np
 from numpy.typing import NDArray
 
 from multimodal import Space, load_space
-from multimodal.distil import distil
+from multimodal.distil import learn
 from multimodal.evaluation.measure import measured
 from multimodal.matching import PHRASES
+from recipes.config import STARTER
 from recipes.evaluate import held_out_stamps, stamp_path
 from recipes.evaluate_audio import PROMPT, first_right, plain_caption, test_clips
+from recipes.fetch import BUILD
 from recipes.pictures import stamps
 from recipes.search_collection import CONCRETE
 from recipes.sounds import gather
 from recipes.wordnet import nouns
+
+Ranks = dict[str, NDArray[np.int64]]
+RUN = BUILD / "distil"
+TEACHER = STARTER / "text.safetensors"
 
 
 def texts(most: int) -> list[str]:
@@ -41,7 +49,7 @@ def texts(most: int) -> list[str]:
 
 
 def places(space: Space, pictures: NDArray[np.float32], sounds: NDArray[np.float32],
-           captions: list[str], names: list[str]) -> dict[str, NDArray[np.int64]]:  # fmt: skip
+           captions: list[str], names: list[str]) -> Ranks:  # fmt: skip
     """The rank of the first right answer of each query, from 0."""
     asked, heard = space.embed(captions), space.embed([PROMPT.format(name) for name in names])
     return {
@@ -61,36 +69,46 @@ def speed(space: Space, said: list[str]) -> float:
     return best
 
 
+def told(name: str, before: Ranks, after: Ranks) -> Iterator[str]:
+    """Lines of the table: what a student keeps of its teacher's R@10."""
+    for task, ranks in before.items():
+        was, now = ranks < 10, after[task] < 10
+        change = measured(now.astype(float) - was)
+        kept = f"{was.mean():.3f} | {now.mean():.3f} | {now.mean() / was.mean():.2f} | {change}"
+        yield f"| {name} | {task} | {len(ranks)} | {kept} |"
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     parser.add_argument("--nouns", type=int, default=40_000)
+    parser.add_argument(
+        "--student", action="append", help="words, transformer or a JSON file; may be repeated"
+    )
     args = parser.parse_args()
     teacher, said = load_space(), texts(args.nouns)
-    began = time.perf_counter()
-    student = distil(teacher, said)
-    print(f"{len(said)} texts, {time.perf_counter() - began:.0f} s, {student!r}")
     stamps_there = held_out_stamps()
     clips, sounds, _ = test_clips()
-    captions, names = (
-        [p.captions[0] for p in stamps_there],
-        [plain_caption(clip.caption or "") for clip in clips],
-    )
+    captions = [p.captions[0] for p in stamps_there]
+    names = [plain_caption(clip.caption or "") for clip in clips]
     pictures = teacher.embed([stamp_path(p) for p in stamps_there])
     heard = teacher.embed(sounds)
-    ranks = [places(space, pictures, heard, captions, names) for space in (teacher, student)]
-    print("| R@10 | n | teacher | student | kept | difference |\n|---|---|---|---|---|---|")
-    for task in ranks[0]:
-        before, after = (rank[task] < 10 for rank in ranks)
-        change = measured(after.astype(float) - before)
-        kept = after.mean() / before.mean()
-        print(
-            f"| {task} | {len(before)} | {before.mean():.3f} | {after.mean():.3f} | {kept:.2f} | {change} |"
+    before = places(teacher, pictures, heard, captions, names)
+    some = said[:: max(1, len(said) // 1000)]
+    rows, facts = [], [f"teacher: {TEACHER.stat().st_size / 1e6:.1f} MB, {speed(teacher, some):.0f} texts/s"]
+    for name in args.student or ("words", "transformer"):
+        began = time.perf_counter()
+        made = learn(teacher, said, name, run=RUN)
+        seconds = time.perf_counter() - began
+        rows += told(name, before, places(made.space, pictures, heard, captions, names))
+        apart = "" if made.cosine is None else f", cosine to the teacher on new texts {made.cosine:.3f}"
+        facts.append(
+            f"{name}: {made.bytes / 1e6:.1f} MB, {speed(made.space, some):.0f} texts/s,"
+            f" taught with {len(said)} texts in {seconds:.0f} s{apart}"
         )
-    some = said[:: max(1, len(said) // 2000)]
-    print(f"texts a second: teacher {speed(teacher, some):.0f}, student {speed(student, some):.0f}")
-    print(f"MB: student {student._source.rung.size / 1e6:.1f}")  # type: ignore[attr-defined]
+    print("| student | R@10 | n | teacher | student | kept | difference |\n|---|---|---|---|---|---|---|")
+    print(*rows, *facts, sep="\n")
 
 
 if __name__ == "__main__":

@@ -1,9 +1,11 @@
-"""The command that makes a small text tower of a large one: distil."""
+"""The command that makes a small tower of a large one: distil."""
 
 from __future__ import annotations
 
 import sys
 import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Annotated
 
@@ -13,36 +15,81 @@ from multimodal.errors import SpaceError
 
 
 def distil(
-    texts: Annotated[
-        Path | None, typer.Argument(metavar="[TEXTS]", help="Texts, one a line; without, phrases that ship.")
+    given: Annotated[
+        Path | None,
+        typer.Argument(
+            metavar="[TEXTS|IMAGES]",
+            help="Texts, one a line, or a folder of pictures; without, phrases that ship.",
+        ),
     ] = None,
     output: Annotated[
         Path | None, typer.Option("-o", "--output", metavar="DIR", help="Where the space is written.")
     ] = None,
     teacher: Annotated[
-        str, typer.Option("--teacher", metavar="NAME", help="The space whose text tower teaches.")
+        str, typer.Option("--teacher", metavar="SPACE", help="The space whose tower teaches.")
     ] = "starter",
-    words: Annotated[int, typer.Option("--words", min=10, help="Most words of the student.")] = 20_000,
+    student: Annotated[
+        str | None,
+        typer.Option(
+            "--student",
+            metavar="CONFIG",
+            help="words (a table of words), transformer (a few layers over sub-words), vit (for pictures), or"
+            " a JSON file with kind and fields; by default words, for a folder vit.",
+        ),
+    ] = None,
+    words: Annotated[
+        int | None, typer.Option("--words", min=10, help="Most words of a table; by default 20000.")
+    ] = None,
+    seed: Annotated[int, typer.Option(help="Of all that is drawn at random.")] = 0,
 ) -> None:
-    """Teach a table of words what a text tower makes of texts: many times as fast, and without a network."""
-    from multimodal.distil import distil as made_of
+    """Teach a small tower to give the vectors of a large one, without labels: smaller and many times as fast.
+
+    Texts teach a text tower, pictures a picture tower, which embeds videos too. What a killed run had done
+    lies in DIR.run, and the same command goes on from there.
+    """
+    from multimodal.distil import Words, learn
+    from multimodal.distil import student as student_of
     from multimodal.space import load_space
 
     if output is None:
         raise SpaceError("Say where the space goes: -o DIR.")
-    if output.exists() and any(output.iterdir()):
+    if output.exists() and (not output.is_dir() or any(output.iterdir())):
         raise SpaceError(f"{output} is not empty: name a new folder.")
+    config = None if student is None else student_of(student)
     loaded = load_space(teacher)
-    began = time.perf_counter()
+    began, run = time.perf_counter(), output.with_name(f"{output.name}.run")
+    with _progress() as show:
+        made = learn(loaded, given, config, words=words, seed=seed, run=run, progress=show)
+    made.space.save(output)
+    for checkpoint in run.glob("*.safetensors"):  # it has served; the teacher's vectors serve other students
+        checkpoint.unlink()
+    told = "" if made.cosine is None else f"cosine to the teacher {made.cosine:.3f} on what was kept apart, "
+    resumed = ", gone on with from an earlier run" if made.resumed else ""
+    size = f"{made.bytes / 1e6:.1f} MB"
+    if isinstance(made.config, Words):
+        rung = made.space._source.rung  # type: ignore[attr-defined]
+        size = f"{len(rung.words)} words, {size}"
+    print(f"{size}, {told}{time.perf_counter() - began:.0f} s{resumed}; space {output}")
+    if made.left_out:
+        print(f"  left out  {made.left_out} files that could not be read", file=sys.stderr)
 
-    def show(done: int, total: int) -> None:
-        if sys.stderr.isatty():
-            print(f"\rtexts the teacher has embedded: {done} of {total}", end="", file=sys.stderr)
 
-    space = made_of(loaded, texts, words=words, progress=show)
-    if sys.stderr.isatty():
-        print(file=sys.stderr)
-    space.save(output)
-    rung = space._source.rung  # type: ignore[attr-defined]
-    size = rung.size / 1e6
-    print(f"{len(rung.words)} words, {size:.1f} MB, {time.perf_counter() - began:.0f} s; space {output}")
+@contextmanager
+def _progress() -> Iterator[Callable[[str, int, int], object] | None]:
+    """A bar for each stage on standard error, where that is a terminal."""
+    if not sys.stderr.isatty():
+        yield None
+        return
+    from rich.console import Console
+    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextColumn, TimeRemainingColumn
+
+    columns = TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn()
+    with Progress(*columns, console=Console(stderr=True), transient=True) as bar:
+        stages: dict[str, TaskID] = {}
+
+        def show(stage: str, done: int, total: int) -> None:
+            if stage not in stages:
+                stages[stage] = bar.add_task(stage, total=total)
+            bar.update(stages[stage], completed=done, total=total)
+
+        yield show

@@ -1,12 +1,9 @@
-"""Distillation: a text tower that needs no network, taught by one that does.
+"""A text tower that needs no network: a table of words.
 
->>> small = distil(load_space(), "texts.txt")
->>> small.save("small-space")
-
-The student is a table of words. Each begins as what the teacher makes of the word by itself, a text is the
-sum of its words weighted by how rare they are (the idea of Model2Vec by MinishLab, with the SIF weights of
-Arora et al. 2017); then the table moves so that these sums come near what the teacher makes of whole texts: a
-ridge regression on the words of all texts at once, drawn to the table as it was. No labels, only texts.
+Each word begins as what the teacher makes of it by itself, a text is the sum of its words weighted by how
+rare they are (the idea of Model2Vec by MinishLab, with the SIF weights of Arora et al. 2017); then the table
+moves so that these sums come near what the teacher makes of whole texts: a ridge regression on the words of
+all texts at once, drawn to the table as it was.
 """
 
 from __future__ import annotations
@@ -18,6 +15,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
+from multimodal.distil.teaching import text_rows
 from multimodal.errors import NoMediaFile, QueryError
 from multimodal.ladder import Rung, words_of
 from multimodal.ladder.models import WordSum
@@ -30,45 +28,35 @@ if TYPE_CHECKING:
 
 Floats = NDArray[np.float32]
 
-WORDS = 20_000
 PULLS = (0.1, 0.3, 1.0, 3.0, 10.0)
 """Strengths of the pull to the words' own vectors that are tried on a tenth of the texts, left out for it."""
 TRIED = 24
 """Dimensions that the strength is chosen on: the others want the same."""
-CHUNK = 2000
-"""Texts that are embedded between two words of progress."""
 
 
-def distil(
+def table(
     space: Space,
-    texts: str | Path | Sequence[str] | None = None,
-    *,
-    words: int = WORDS,
+    texts: Sequence[str],
+    words: int = 20_000,
     seed: int = 0,
-    progress: Callable[[int, int], object] | None = None,
-) -> Space:
-    """A space like `space` whose texts are embedded by a table of at most `words` words.
+    run: Path | None = None,
+    progress: Callable[[str, int, int], object] | None = None,
+) -> WithRung:
+    """The space's source with its texts embedded by a table of at most `words` words.
 
-    `texts` are a list, a file with one a line, or None for the phrases that ship; the more, and the more like
-    what will be asked, the better: tens of thousands. Words that are not among them say nothing to the
-    student. `progress` is told of how many, of how many, texts the teacher has embedded. Deterministic.
-    Raises NoMediaFile, QueryError (too few texts, or a space that was distilled already).
+    Words that are not among the texts' say nothing to the student.
     """
-    if isinstance(space._source, WithRung):
-        raise QueryError(f"{space.name} has a distilled text tower already: give the space it was made from.")
-    given = _read(texts)
+    given = list(texts)
     counts = Counts.of((words_of(text) for text in given), most=words)
-    todo = [*counts.words, *given]
-    rows = _embedded(space, todo, progress)
-    alone, wanted = rows[: len(counts.words)], rows[len(counts.words) :]
+    alone, wanted = (text_rows(space, some, run, progress) for some in (counts.words, given))
     start = WordSum(counts.words, counts.sif(), table=alone)
     model = WordSum(counts.words, start.weights, table=_moved(start, given, wanted, seed))
     rung = Rung("distilled", model)
-    return type(space)(WithRung(space._source, rung, headed(rung, space, given, wanted)))
+    return WithRung(space._source, rung, headed(rung, space, given, wanted))
 
 
-def _read(texts: str | Path | Sequence[str] | None) -> list[str]:
-    """Texts, each once. Raises NoMediaFile, QueryError."""
+def read(texts: str | Path | Sequence[str] | None) -> list[str]:
+    """Texts, each once; the phrases that ship for None. Raises NoMediaFile, QueryError."""
     if texts is None or isinstance(texts, (str, Path)):
         source = PHRASES if texts is None else Path(texts)
         try:
@@ -83,15 +71,6 @@ def _read(texts: str | Path | Sequence[str] | None) -> list[str]:
     if len(found) < 10:
         raise QueryError(f"A student needs at least 10 different texts, not {len(found)}.")
     return found
-
-
-def _embedded(space: Space, texts: list[str], progress: Callable[[int, int], object] | None) -> Floats:
-    parts = []
-    for begin in range(0, len(texts), CHUNK):
-        parts.append(space["text"].encode(texts[begin : begin + CHUNK]))
-        if progress is not None:
-            progress(min(begin + CHUNK, len(texts)), len(texts))
-    return np.concatenate(parts)
 
 
 def _moved(start: WordSum, texts: list[str], wanted: Floats, seed: int) -> Floats:
