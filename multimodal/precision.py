@@ -21,7 +21,7 @@ from multimodal.errors import SpaceError
 
 Precision: TypeAlias = Literal["auto", "fp32", "bf16", "fp16", "int8"]
 PRECISIONS: tuple[Precision, ...] = get_args(Precision)
-Backend: TypeAlias = Literal["torch", "openvino"]
+Backend: TypeAlias = Literal["auto", "torch", "openvino"]
 BACKENDS: tuple[Backend, ...] = get_args(Backend)
 
 TOLERANCE = 0.9995
@@ -39,7 +39,9 @@ class Compute:
     """How towers compute: what was asked for, where, and whether torch compiles the networks first."""
 
     precision: Precision = "auto"
-    backend: Backend = "torch"
+    backend: Backend = "auto"
+    """Of picture towers. "auto" is torch, and on CPUs OpenVINO once enough pictures went through to tell that
+    it is faster (`multimodal.towers.faster`)."""
     compiled: bool = False
     """`torch.compile`: a minute once for each shape of batch, worth it for long runs on GPUs."""
     device: str | None = None
@@ -50,7 +52,7 @@ class Compute:
             raise SpaceError(f"precision is one of {', '.join(PRECISIONS)}, not {self.precision!r}.")
         if self.backend not in BACKENDS:
             raise SpaceError(f"backend is one of {', '.join(BACKENDS)}, not {self.backend!r}.")
-        if self.backend == "torch" and self.precision == "int8":
+        if self.backend != "openvino" and self.precision == "int8":
             raise SpaceError("int8 needs the backend 'openvino', and a space that was quantised and saved.")
         if self.backend == "openvino" and self.compiled:
             raise SpaceError("compiling is torch's: it does not go with the backend 'openvino'.")

@@ -92,15 +92,15 @@ def modes(name: str) -> list[Compute]:
     """What to try: float32 first; reduced ones for open_clip models only."""
     from multimodal.precision import Compute, cpu_has_bf16
 
-    found = [Compute("fp32")]
+    found = [Compute("fp32", "torch")]
     if name.split("#")[0] == "starter":
         return found
     import torch
 
     if torch.cuda.is_available():
-        found += [Compute("fp16"), Compute("bf16")]
+        found += [Compute("fp16", "torch"), Compute("bf16", "torch")]
     elif cpu_has_bf16():
-        found.append(Compute("bf16"))
+        found.append(Compute("bf16", "torch"))
     if not torch.cuda.is_available() and find_spec("openvino") is not None:
         found.append(Compute("fp32", "openvino"))
         if cpu_has_bf16():

@@ -29,7 +29,10 @@ PrecisionOption = Annotated[
     typer.Option("--precision", metavar="NAME", help="auto, fp32, bf16, fp16 or int8, of open_clip models."),
 ]
 BackendOption = Annotated[
-    str, typer.Option("--backend", metavar="NAME", help="torch, or openvino for the pictures.")
+    str,
+    typer.Option(
+        "--backend", metavar="NAME", help="torch, or openvino for the pictures; auto takes the faster."
+    ),
 ]
 WorkersOption = Annotated[
     int | None, typer.Option("--workers", min=1, help="Decoding processes; by default one for each core.")
@@ -68,7 +71,7 @@ def space_in(home: Path, name: str | None, precision: str, backend: str) -> Spac
     from multimodal.space import load_space
 
     asked: dict[str, Any] = {"precision": precision, "backend": backend}
-    if name is None and precision == "auto" and backend == "torch":
+    if name is None and precision == "auto" and backend == "auto":
         return None
     if name is None and home.is_dir():
         from multimodal.library import Library

@@ -59,7 +59,7 @@ def index(
         typer.Option("--storage", metavar="KIND", help="What searches scan: float16, int8 or binary."),
     ] = None,
     precision: PrecisionOption = "auto",
-    backend: BackendOption = "torch",
+    backend: BackendOption = "auto",
     engine: Annotated[
         str | None,
         typer.Option("--engine", metavar="NAME", help="Who does the work: local, or ray (a cluster)."),
