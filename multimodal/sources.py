@@ -6,13 +6,14 @@ write itself to a folder. A new kind of space is one more class here and one lin
 
 from __future__ import annotations
 
+import copy
 import json
 import shutil
 from collections.abc import Mapping
 from dataclasses import replace
 from functools import cached_property
 from pathlib import Path
-from typing import Any, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
@@ -23,6 +24,9 @@ from multimodal.errors import SpaceError, UnknownSpace
 from multimodal.precision import Compute
 from multimodal.towers.video import TemporalPooler, VideoTower
 from multimodal.types import MODALITIES, Modality, ReadOptions
+
+if TYPE_CHECKING:
+    from multimodal.towers.clip import Loaded
 
 EMBEDDED = Path(__file__).parent / "starter"
 CONFIG = "config.json"
@@ -130,7 +134,9 @@ class StarterSource:
     """A folder of safetensors weights, onnx graphs and one config.json: the starter, or a copy of it."""
 
     def __init__(self, folder: Path, name: str, compute: Compute | None = None) -> None:
-        if compute is not None and (compute.precision not in ("auto", "fp32") or compute.backend != "torch"):
+        if compute is not None and (
+            compute.precision not in ("auto", "fp32") or compute.backend == "openvino"
+        ):
             raise SpaceError(
                 f"The space {name!r} computes in fp32 on onnxruntime; another precision or backend is for"
                 " open_clip models."
@@ -247,6 +253,21 @@ class OpenClipSource:
         self._loaded = clip.load(model, download)
         self._pooler = pooler
         self._compute = compute or Compute()
+
+    @property
+    def loaded(self) -> Loaded:
+        """The model and what belongs to it."""
+        return self._loaded
+
+    def with_model(self, model: Any) -> OpenClipSource:
+        """The same with other weights: those of a copy of its model that was trained further."""
+        from multimodal.towers import clip
+
+        other = copy.copy(self)
+        for built in ("_text", "_image", "_video"):
+            vars(other).pop(built, None)
+        other.name, other._loaded = f"{self.name}+trained", clip.with_model(self._loaded, model)
+        return other
 
     @property
     def made_from(self) -> str | None:
