@@ -12,7 +12,7 @@ import json
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from dataclasses import fields as dataclass_fields
 from functools import cached_property
 from pathlib import Path
@@ -213,18 +213,25 @@ def load(name: str, download: bool = False) -> Loaded:
     except Exception as error:  # file and configuration errors of several libraries
         raise SpaceError(f"The space {name!r} cannot be loaded ({_first_line(error)}).") from error
     model.eval()
+    pixels = ResizeCrop.from_config(model.visual.preprocess_cfg)
+    return Loaded(name, model, tokenizer, pixels, found, *_ids(model, found))
+
+
+def with_model(loaded: Loaded, model: Any) -> Loaded:
+    """The same with other weights: those of a copy of its model that was trained further."""
+    text_id, image_id = _ids(model, loaded.parts)
+    return replace(loaded, model=model, text_id=text_id, image_id=image_id)
+
+
+def _ids(model: Any, found: Parts) -> tuple[str, str]:
+    """Of weights and architecture of the text and of the image tower."""
     state = {key: value.numpy() for key, value in model.state_dict().items()}
     image = {key: value for key, value in state.items() if key.startswith("visual.")}
     text = {key: value for key, value in state.items() if not key.startswith(_NOT_THE_TEXT_TOWER)}
     with ThreadPoolExecutor(1, "hash") as beside:  # half a gigabyte each, and hashing lets other threads run
         words = beside.submit(tensors_hash, text)
         image_hash, text_hash = tensors_hash(image), words.result()
-    return Loaded(
-        name,
-        model,
-        tokenizer,
-        ResizeCrop.from_config(model.visual.preprocess_cfg),
-        found,
+    return (
         identity(text_hash, architecture(found.config, "text_cfg")),
         identity(image_hash, architecture(found.config, "vision_cfg")),
     )
