@@ -139,7 +139,7 @@ def timeline(
         best = int(cosines.argmax())
         axes.plot(seconds[best], cosines[best], "o", ms=9, mfc="none", color=line.get_color())
     axes.set(xlabel="seconds", ylabel="cosine", xlim=(seen.times.min(), seen.times.max()))
-    axes.legend(fontsize=8)
+    axes.legend(fontsize=8, loc="lower left", bbox_to_anchor=(0, 1), ncols=4, frameon=False)
     return figure
 
 
