@@ -39,8 +39,9 @@ def train(
         str | None,
         typer.Option(
             metavar="LIST",
-            help="What learns: head (an adapter each), head.text, head.image, audio, all; by default head,"
-            " from videos audio.",
+            help="What learns: head (an adapter each), head.text, head.image, audio; inside an open_clip"
+            " model lora, lora.text, lora.image, all; audio.tower (the starter's own); pooler (frames of"
+            " videos). By default head, from videos audio.",
             show_default=False,
         ),
     ] = None,

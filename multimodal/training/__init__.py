@@ -2,9 +2,11 @@
 
 >>> better = fit(load_space(), "pairs.csv", output="my-space")
 
-The towers stay frozen, so their features are computed once; behind them small adapters learn, which start
-as the identity (`multimodal.adapted`). What the space knew is held by generic rows that must not move, by
-weight decay towards the identity, and by going only as far as validation wants (`tradeoff`).
+By default the towers stay frozen, so their features are computed once; behind them small adapters learn,
+which start as the identity (`multimodal.adapted`). An open_clip model's towers can learn themselves: low-rank
+updates, which are merged into its weights (`lora`), or all weights (`tuning`). What the space knew is held by
+generic rows that must not move, by weight decay towards the space as it is, and by going only as far as
+validation wants (`tradeoff`).
 """
 
 from __future__ import annotations

@@ -17,19 +17,18 @@ if TYPE_CHECKING:
 RANKS = (1, 5, 10)
 
 
-def card(learned: Learned, name: str, drawn: bool) -> str:
+def card(learned: Learned, base: str, name: str, drawn: bool) -> str:
     """Markdown: data, settings, before and after, what was kept."""
-    return "\n".join(_lines(learned, name, drawn)) + "\n"
+    return "\n".join(_lines(learned, base, name, drawn)) + "\n"
 
 
-def _lines(learned: Learned, name: str, drawn: bool) -> Iterator[str]:
+def _lines(learned: Learned, base: str, name: str, drawn: bool) -> Iterator[str]:
     settings, point = learned.settings, learned.point
-    source: Any = learned.space._source
-    base = source._base.name
     yield f"# {name}"
     yield f"\nThe space `{base}` after training on pairs. `load_space({name!r})` loads it from this folder's"
     yield f"parent, `multimodal index FOLDER --space {name}` indexes with it."
-    yield f"\nTrained: {', '.join(settings.parts)}. Adapters: {', '.join(source.adapters) or 'none'}."
+    adapters = [name for name, one in learned.adapters.items() if not one.is_identity]
+    yield f"\nTrained: {', '.join(settings.parts)}. Adapters: {', '.join(adapters) or 'none'}."
     yield "\n## Data\n\n| pairs | train | validation | test |\n|---|---|---|---|"
     for kind, counts in learned.counts.items():
         yield f"| {kind} | {counts['train']} | {counts['validation']} | {counts['test']} |"

@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import re
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cached_property
 
 import numpy as np
@@ -73,6 +73,8 @@ class Data:
     kinds: Sequence[Kind]
     id: str
     """A hash of all of it: contents, who belongs to whom, weights, splits."""
+    keys: Mapping[Modality, Sequence[str]] = field(default_factory=dict)
+    """Of each row the content that it is of (`features.content_key`), where that is known."""
 
     def count(self, split: str) -> int:
         return sum(len(kind.places(split)) for kind in self.kinds)
@@ -101,6 +103,7 @@ def assemble(pairs: Pairs, known: Mapping[object, Feature], share: float, seed: 
         marks = [_share(f"{seed} {min(of[left], of[right])}") < share for *_, left, right in used]
         splits[(splits == 0) & np.array(marks)] = 1
     rows: dict[Modality, list[NDArray[np.float32]]] = {}
+    keys: dict[Modality, list[str]] = {}
     places: dict[str, int] = {}
     groups: dict[str, int] = {}
     kinds: dict[tuple[Modality, Modality], list[tuple[int, ...]]] = {}
@@ -112,6 +115,7 @@ def assemble(pairs: Pairs, known: Mapping[object, Feature], share: float, seed: 
             if feature.key not in places:
                 places[feature.key] = len(rows.setdefault(feature.modality, []))
                 rows[feature.modality].append(feature.row)
+                keys.setdefault(feature.modality, []).append(feature.key)
             line += [places[feature.key], groups.setdefault(group, len(groups))]
         kinds.setdefault((sides[0][0].modality, sides[1][0].modality), []).append(tuple(line))
     weights = weights / weights[splits == 0].mean() if (splits == 0).any() else weights
@@ -119,7 +123,8 @@ def assemble(pairs: Pairs, known: Mapping[object, Feature], share: float, seed: 
     digest = hashlib.blake2b(digest_size=8)
     for (_, first, second, *_), weight, split in zip(used, weights, splits, strict=True):
         digest.update(f"{first.key} {second.key} {weight:.6g} {split}\n".encode())
-    data = Data({modality: np.stack(found) for modality, found in rows.items()}, made, digest.hexdigest())
+    stacked = {modality: np.stack(found) for modality, found in rows.items()}
+    data = Data(stacked, made, digest.hexdigest(), keys)
     if data.count("train") < LEAST:
         raise QueryError(f"{data.count('train')} pairs are left to learn from: give at least {LEAST}.")
     return data

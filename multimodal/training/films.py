@@ -105,7 +105,7 @@ def learn_from_videos(
         known, failed = features(space, [item for pair in pairs.pairs for item in pair], run, workers)
         kept, left_out = assemble(pairs, known, KEPT_APART, settings.seed), [*left_out, *failed]
     learned = trained_from(space, settings, found, kept, left_out, run, listener)
-    return learned if target is None or run is None else _written(learned, target, run)
+    return learned if target is None or run is None else _written(learned, space.name, target, run)
 
 
 def trained_from(

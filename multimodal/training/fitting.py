@@ -14,12 +14,13 @@ from numpy.typing import NDArray
 
 from multimodal.adapted import Adapted, Adapter
 from multimodal.errors import SpaceError
+from multimodal.evaluation.items import item_key
 from multimodal.pairs import Pairs, read_pairs
 from multimodal.towers.base import identity, unit
 from multimodal.training.data import Data, assemble
 from multimodal.training.features import features
 from multimodal.training.scores import Score, scored
-from multimodal.training.settings import Settings
+from multimodal.training.settings import Settings, is_open_clip, tunes
 from multimodal.training.tradeoff import Point, chosen, rows_through, trade_off
 from multimodal.types import MODALITIES, FileRecord, Item, Modality
 
@@ -89,8 +90,8 @@ def fit(
     `pairs` are a file of them (`multimodal.pairs`; columns weight and split may say how much each counts and
     what it is for) or items as `Space.embed` takes; any modalities may meet. What learns is named by
     `parts` (`multimodal.training.settings.PARTS`); `options` are the fields of
-    `multimodal.training.Settings`: epochs=30, loss="siglip" ... The towers stay as they are, and so do the
-    ids, and the rows in libraries, of modalities that nothing was learned for.
+    `multimodal.training.Settings`: epochs=30, loss="siglip" ... What is not named stays as it is, and so do
+    the ids, and the rows in libraries, of modalities that nothing was learned for.
 
     `keep` are generic pairs: half are rehearsed, and R@10 of the others must not fall by more than `lose`
     (their own columns weight and split are heeded, where there are some); without them the phrases and
@@ -127,7 +128,8 @@ def learn(
     **options: Any,
 ) -> Learned:
     """As `fit`, with all that is known of how it went."""
-    settings = Settings().with_(parts=(parts,) if isinstance(parts, str) else tuple(parts), **options)
+    settings = Settings.of(parts, towers=is_open_clip(space), **options)
+    tuning = tunes(space, settings)
     target = None if output is None else _new_folder(Path(output))
     run = None if target is None else target.with_name(f"{target.name}.run")
     given, kept_pairs = _pairs(pairs), None if keep is None else _pairs(keep)
@@ -135,8 +137,18 @@ def learn(
     known, left_out = features(space, items, run, workers, progress)
     data = assemble(given, known, settings.validation, settings.seed)
     kept_data = None if kept_pairs is None else assemble(kept_pairs, known, KEPT_APART, settings.seed)
-    learned = trained(space, settings, data, kept_data, left_out, run, listener)
-    return learned if target is None or run is None else _written(learned, target, run)
+    by_key = {known[item_key(item)].key: item for item in items if item_key(item) in known}
+    if tuning:
+        from multimodal.training.tuning import tuned
+
+        learned = tuned(space, settings, data, by_key, kept_data, left_out, run, listener)
+    elif settings.parts == ("pooler",):
+        from multimodal.training.watched import pooled
+
+        learned = pooled(space, settings, data, by_key, left_out, run, workers, listener)
+    else:
+        learned = trained(space, settings, data, kept_data, left_out, run, listener)
+    return learned if target is None or run is None else _written(learned, space.name, target, run)
 
 
 def trained(
@@ -204,7 +216,7 @@ def generic(space: Space, keep: Data | None = None) -> dict[Modality, NDArray[np
     return {modality: np.concatenate(rows) for modality, rows in held.items()}
 
 
-def _written(learned: Learned, target: Path, run: Path) -> Learned:
+def _written(learned: Learned, base: str, target: Path, run: Path) -> Learned:
     """Save a trained space with its card, whole or not at all; the checkpoint has served."""
     from dataclasses import replace
 
@@ -217,7 +229,7 @@ def _written(learned: Learned, target: Path, run: Path) -> Learned:
             shutil.rmtree(part)
         learned.space.save(part)
         drawn = curves(learned, part / "curves.png")
-        (part / "README.md").write_text(card(learned, target.name, drawn), encoding="utf-8")
+        (part / "README.md").write_text(card(learned, base, target.name, drawn), encoding="utf-8")
         text = json.dumps(learned.as_dict(), indent=1, ensure_ascii=False)
         (part / "training.json").write_text(text + "\n", encoding="utf-8")
         if target.exists():

@@ -40,6 +40,9 @@ class Head(nn.Module):
 class Heads(nn.Module):
     """Adapters over the rows (n, dim) of each modality, and the loss's own scale and bias."""
 
+    block = 4096
+    """Rows at a time outside training."""
+
     def __init__(
         self,
         rows: Mapping[Modality, NDArray[np.float32]],
@@ -64,6 +67,10 @@ class Heads(nn.Module):
     @property
     def scale(self) -> Tensor:
         return self.log_scale.exp().clamp(max=HIGHEST)
+
+    def count(self, modality: Modality) -> int:
+        """Of items."""
+        return len(self.get_buffer(self.names[modality]))
 
     def embed(self, modality: Modality, places: NDArray[np.int64]) -> Tensor:
         """Unit rows (n, dim) of items."""

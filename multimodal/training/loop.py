@@ -7,7 +7,7 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeAlias
 
 import numpy as np
 import torch
@@ -18,8 +18,9 @@ from multimodal.training.data import Data
 from multimodal.training.heads import Heads
 from multimodal.training.losses import info_nce, sigmoids
 from multimodal.training.mining import Batch, batches, drawn, mine
-from multimodal.training.scores import recall, reciprocal, scored
+from multimodal.training.scores import Rows, recall, reciprocal, scored
 from multimodal.training.settings import Settings
+from multimodal.training.towers import Towers
 from multimodal.types import Modality, Vectors
 
 GENERIC = 64
@@ -28,10 +29,11 @@ CLIPPED = 1.0
 """Norm of the gradient at most."""
 EVERY = 10.0
 """Seconds between checkpoints within an epoch."""
-BLOCK = 4096
-"""Rows adapted at a time outside training."""
+SPENT = 20
+"""Checkpoints within an epoch are this many times as far apart as writing one takes."""
 
 Listener = Callable[[dict[str, float]], object]
+Learner: TypeAlias = "Heads | Towers"
 
 
 @dataclass(frozen=True)
@@ -45,7 +47,7 @@ class Trained:
 
 
 def train(
-    model: Heads,
+    model: Learner,
     data: Data,
     settings: Settings,
     kept: Path | None = None,
@@ -69,12 +71,13 @@ def train(
     per_epoch = math.ceil(len(batches(data, settings.batch, settings.seed, 0)) / settings.accumulate)
     total = settings.epochs * per_epoch
     saved = begun = time.monotonic()
+    rows: Rows | None = None
 
     with torch.random.fork_rng(devices=[device] if device.type == "cuda" else []):
         while state.epoch < settings.epochs and not state.ended:
             order = batches(data, settings.batch, settings.seed, state.epoch)
             if settings.hard and state.batch == 0:
-                mined = _mined(model, data, settings, state.epoch)
+                mined = _mined(rows or rows_of(model), data, settings, state.epoch)
 
             for number in range(state.batch, len(order), settings.accumulate):
                 group = order[number : number + settings.accumulate]
@@ -96,10 +99,13 @@ def train(
                 state.step += 1
                 state.batch = number + len(group)
                 if kept is not None and state.batch < len(order) and time.monotonic() - saved >= every:
+                    writing = time.monotonic()
                     checkpoint.save(kept, state, model, optimiser, best, mined)
                     saved = time.monotonic()
+                    every = every and max(every, SPENT * (saved - writing))
 
-            scores = scored(data, rows_of(model), "train", "validation")
+            rows = rows_of(model)
+            scores = scored(data, rows, "train", "validation")
             line = {
                 "epoch": float(state.epoch + 1),
                 "step": float(state.step),
@@ -130,7 +136,7 @@ def train(
 
 
 def _contrast(
-    model: Heads,
+    model: Learner,
     data: Data,
     batch: Batch,
     mined: dict[str, Tensor],
@@ -163,9 +169,8 @@ def _contrast(
     return torch.stack(each).mean()
 
 
-def _mined(model: Heads, data: Data, settings: Settings, epoch: int) -> dict[str, Tensor]:
-    found = mine(data, rows_of(model), settings.seed, epoch)
-    model.train()
+def _mined(rows: Rows, data: Data, settings: Settings, epoch: int) -> dict[str, Tensor]:
+    found = mine(data, rows, settings.seed, epoch)
     sides = {f"{number}.right": right for number, (right, _) in enumerate(found)}
     sides |= {f"{number}.left": left for number, (_, left) in enumerate(found)}
     return {name: torch.from_numpy(side) for name, side in sides.items()}
@@ -183,7 +188,7 @@ def _mixed(seed: int, step: int) -> int:
     return int(np.random.SeedSequence([seed, 3, step]).generate_state(1)[0])
 
 
-def rows_of(model: Heads) -> Callable[[Modality], Vectors]:
+def rows_of(model: Learner) -> Rows:
     """All rows of a modality as the model has them now, each computed once."""
     known: dict[Modality, Vectors] = {}
     training = model.training
@@ -191,11 +196,11 @@ def rows_of(model: Heads) -> Callable[[Modality], Vectors]:
     def rows(modality: Modality) -> Vectors:
         if modality not in known:
             model.eval()
-            count: int = len(model.get_buffer(model.names[modality]))
+            count, block = model.count(modality), model.block
             with torch.inference_mode():
                 parts: list[Any] = [
-                    model.embed(modality, np.arange(begin, min(begin + BLOCK, count))).float().cpu().numpy()
-                    for begin in range(0, count, BLOCK)
+                    model.embed(modality, np.arange(begin, min(begin + block, count))).float().cpu().numpy()
+                    for begin in range(0, count, block)
                 ]
             known[modality] = np.concatenate(parts)
             model.train(training)

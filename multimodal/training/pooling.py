@@ -8,7 +8,7 @@ cards, blur, darkness. It starts as the mean, and stays the mean where validatio
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -111,12 +111,16 @@ def train_pooler(
     epochs: int = 200,
     rate: float = 3e-3,
     scale: float = 30.0,
+    validation: NDArray[np.int64] | None = None,
+    listener: Callable[[dict[str, float]], object] | None = None,
 ) -> TemporalPooler:
     """The attention by which pooled videos find their `targets` (n, dim), unit rows, among all of them.
 
-    InfoNCE both ways over all training videos at once, AdamW; a fifth is set aside, and the weights with the
-    best mean reciprocal rank there are kept: those of the mean where none is better. Equal targets are no
-    negatives of each other. Raises QueryError for fewer than 8 videos.
+    InfoNCE both ways over all training videos at once, AdamW; the places in `validation`, by default a fifth
+    drawn at random, are set aside, and the weights with the best mean reciprocal rank there are kept: those
+    of the mean where none is better. Equal targets are no negatives of each other. `listener` is told of
+    each epoch: epoch (from 1), loss, mrr, recall@10, best (the best epoch so far, 0 for the mean). Raises
+    QueryError for fewer than 8 videos.
     """
     import torch
     from torch.nn import functional as F
@@ -126,6 +130,8 @@ def train_pooler(
     start = TemporalPooler.mean(targets.shape[1], seed=seed)
     order = np.random.default_rng(seed).permutation(len(videos))
     held, train = order[: max(2, len(order) // 5)], order[max(2, len(order) // 5) :]
+    if validation is not None:
+        held, train = validation, np.setdiff1d(order, validation)
     longest = max(len(one.times) for one in videos)
     frames = np.zeros((len(videos), longest, targets.shape[1]), np.float32)
     code = np.zeros((len(videos), longest, start.U.shape[1]), np.float32)
@@ -147,16 +153,16 @@ def train_pooler(
         weights = (hidden @ learned["w"]).masked_fill(~mask, -torch.inf).softmax(dim=1)
         return F.normalize((weights[:, :, None] * some).sum(dim=1), dim=-1), goals
 
-    def found() -> float:
+    def found() -> tuple[float, float]:
+        """Mean reciprocal rank and R@10, both ways."""
         with torch.inference_mode():
             rows, goals = (part.numpy() for part in pooled(held))
         right = goals @ goals.T > 0.999
-        return float(
-            np.mean([(1 / judge(one, right).rank).mean() for one in (goals @ rows.T, rows @ goals.T)])
-        )
+        ranks = np.concatenate([judge(one, right).rank for one in (goals @ rows.T, rows @ goals.T)])
+        return float((1 / ranks).mean()), float((ranks <= 10).mean())
 
-    best, kept = found(), start
-    for _ in range(epochs):
+    best, kept, best_epoch = found()[0], start, 0
+    for epoch in range(1, epochs + 1):
         rows, goals = pooled(train)
         same = (goals @ goals.T > 0.999).fill_diagonal_(False)
         logits = (scale * rows @ goals.T).masked_fill(same, -torch.inf)
@@ -166,9 +172,13 @@ def train_pooler(
         loss.backward()
         optimiser.step()
         cosine.step()
-        if (now := found()) > best:
-            best = now
+        now, within = found()
+        if now > best:
+            best, best_epoch = now, epoch
             kept = TemporalPooler(**{name: value.detach().numpy().copy() for name, value in learned.items()})
+        if listener is not None:
+            told = {"epoch": epoch, "loss": loss.item(), "mrr": now, "recall@10": within, "best": best_epoch}
+            listener({name: float(value) for name, value in told.items()})
     return kept
 
 

@@ -14,9 +14,9 @@ from multimodal import load_space
 from multimodal.errors import QueryError, SpaceError
 from multimodal.towers.base import unit
 from multimodal.towers.video import TemporalPooler
-from multimodal.training import fit_pooler
+from multimodal.training import fit_pooler, learn
 from multimodal.training.pooling import Seen, WithPooler, pooled_rows, train_pooler
-from multimodal.types import Clip
+from multimodal.types import Clip, Item
 from tests.fakes import fake_space
 
 DIM = 24
@@ -89,3 +89,23 @@ def test_pairs_of_clips_and_words() -> None:
         fit_pooler(space, [("red", "blue")] * 9)
     with pytest.raises(QueryError, match="at least 8 videos"):
         fit_pooler(space, clips[:3])
+
+
+def test_a_pooler_is_a_part_that_learns(tmp_path: Path) -> None:
+    """Each clip shows its colour once, among frames of one colour that all share."""
+    colours = [(r, g, b) for r in (0, 120, 250) for g in (0, 120, 250) for b in (0, 120, 250)]
+    still = [Image.new("RGB", (40, 40), "white"), Image.new("RGB", (40, 40), (240, 200, 160))]
+    pairs: list[tuple[Item, Item]] = [
+        (picture, Clip([still[0], picture, still[1]], np.arange(3) / 2))
+        for picture in (Image.new("RGB", (40, 40), colour) for colour in colours[:-1])
+    ]
+    learned = learn(fake_space(), pairs, "pooler", epochs=60, rate=3e-2, validation=0.3)
+    assert learned.counts["image and video"]["validation"] >= 2
+    assert [point.alpha for point in learned.points] == [0.0, 1.0] and len(learned.history) == 60
+    reached = [point.recall + point.mrr for point in learned.points]
+    assert learned.point.alpha == (1.0 if reached[1] > reached[0] else 0.0)
+    with pytest.raises(QueryError, match="one video and one thing"):
+        learn(fake_space(), [(f"a{n}", f"b{n}") for n in range(9)], "pooler", validation=0.0)
+    base = load_space()
+    with pytest.raises(SpaceError, match="made from another space"):
+        learn(type(base)(WithPooler(base._source, TemporalPooler.mean(base.dim))), pairs, "pooler")
