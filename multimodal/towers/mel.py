@@ -131,7 +131,8 @@ def _filters(rate: int, n_fft: int, win_length: int, mels: int, fmin: float, fma
 
     To the last bit those of `librosa.filters.mel` and `get_window`, which take each process 1.2 s to import.
     """
-    edges = _hertz(np.linspace(*_mel(np.array([fmin, fmax])), mels + 2))
+    low, high = _mel(np.array([fmin, fmax])).tolist()
+    edges = _hertz(np.linspace(low, high, mels + 2))
     away = np.subtract.outer(edges, np.fft.rfftfreq(n_fft, 1 / rate))
     wide = np.diff(edges)[:, None]
     filters = np.maximum(0, np.minimum(-away[:-2] / wide[:-1], away[2:] / wide[1:])).astype(np.float32)
