@@ -61,13 +61,15 @@ def grow(home: Path, rows: int) -> None:
     import pyarrow as pa
 
     with Library(home) as library:
-        dim, rng = library.stats().dim, np.random.default_rng(0)
+        stats, rng = library.stats(), np.random.default_rng(0)
+        dim = stats.dim
         centres = rng.normal(size=(200, dim))
         made = centres[rng.integers(0, 200, rows)] + rng.normal(size=(rows, dim))
         made = (made / np.linalg.norm(made, axis=1, keepdims=True)).astype(np.float32)
         names = [f"photo{number:06}.jpg" for number in range(rows)]
         vectors = pa.FixedSizeListArray.from_arrays(made.reshape(-1), dim)
-        library.import_vectors(pa.table({"path": names, "vector": vectors}), modality="image")
+        table = pa.table({"path": names, "vector": vectors})
+        library.import_vectors(table, space=stats.space_id, modality="image")
 
 
 def measure(contenders: dict[str, list[str]], runs: int) -> dict[str, list[float]]:
