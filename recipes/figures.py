@@ -1,6 +1,6 @@
 """The pictures of the README: why a film answers a query, and a film's timeline.
 
-    python -m recipes.figures
+python -m recipes.figures
 """
 
 from __future__ import annotations

@@ -11,19 +11,17 @@ from __future__ import annotations
 import json
 import os
 import secrets
-import socket
-import threading
-import time
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 
-from multimodal.errors import LibraryBusy, LibraryError, NoLibrary
+from multimodal.errors import LibraryError, NoLibrary
 from multimodal.library import lance_rows
-from multimodal.library.lance_opening import bare, is_dead, made_at, opened, speaking, sync
+from multimodal.library.lance_lease import Lease
+from multimodal.library.lance_opening import bare, made_at, opened, speaking, sync
 from multimodal.library.lance_rows import GROUP, among, place_id, quoted
 from multimodal.library.sqlite import segment_id
 from multimodal.library.store import (
@@ -39,12 +37,6 @@ from multimodal.library.store import (
 )
 from multimodal.types import Modality, Role
 
-if TYPE_CHECKING:
-    pass
-
-LEASE_SECONDS = 90.0
-"""How long a writer that says nothing keeps the library from others; it says something three times as often.
-One that died on the machine that asks keeps it no longer (not on Windows, where that cannot be told)."""
 FRAGMENTS = 64
 """A writer that leaves more fragments than this behind puts them together."""
 KEEP_VERSIONS_SECONDS = 24 * 3600
@@ -56,11 +48,10 @@ class LanceStore:
     library from several machines, and reading it whole or in parts, need. Numbers of segments ascend with
     the order in which they were written, also over replaced files."""
 
-    def __init__(self, data: Any, holder: str | None = None) -> None:
+    def __init__(self, data: Any, lease: Lease | None = None) -> None:
         self._data = data
-        self._holder = holder
+        self._lease = lease
         self._pinned = 0
-        self._over = threading.Event()
         self._known: dict[tuple[int, str], FileState] | None = None
         self._next = 0
         self._synced: set[str] = set()
@@ -76,8 +67,7 @@ class LanceStore:
             if data is None:
                 made = {"library": secrets.token_hex(8), "space": space, "space_id": space_id, "dim": dim}
                 data = made_at(uri, made)
-            store = cls(data, f"{secrets.token_hex(8)}@{socket.gethostname()}:{os.getpid()}")
-            store._acquire(uri)
+            store = cls(data, Lease(uri, data))
             store._next = store.last_number() + 1
         return store
 
@@ -92,16 +82,14 @@ class LanceStore:
 
     def close(self) -> None:
         """Let go of it; a writer puts small fragments together and gives the lease back."""
-        holder, self._holder = self._holder, None
-        if holder is None:
+        lease, self._lease = self._lease, None
+        if lease is None:
             return
-        self._over.set()
+        lease.stop()
         with suppress(Exception):  # what was acknowledged is in the table: this is housekeeping
             self._compact()
-        with suppress(Exception):  # else it runs out by itself
-            self._data.checkout_latest()
-            if self._lease()[0] == holder:
-                self._data.update_config({"lease": ""})
+        with suppress(Exception):
+            lease.give_back()
 
     def settings(self) -> Mapping[str, Any]:
         self._fresh()
@@ -159,7 +147,7 @@ class LanceStore:
         return {os.fsdecode(row["path"]): lance_rows.state(row) for row in rows}
 
     def file(self, root: Root, path: str) -> FileState | None:
-        if self._holder is not None:
+        if self._lease is not None:
             return self._all_known().get((root.number, path))
         rows = self._rows(f"id = {quoted(place_id(root.number, path))}", lance_rows.STATE)
         return lance_rows.state(rows[0]) if rows else None
@@ -356,42 +344,11 @@ class LanceStore:
         if place.is_dir():
             sync(place, self._synced)
 
-    def _lease(self) -> tuple[str, float]:
-        holder, _, until = self._data.config().get("lease", "").partition(" ")
-        return holder, float(until or 0)
-
-    def _acquire(self, uri: str) -> None:
-        holder, until = self._lease()
-        if holder and until > time.time() and not is_dead(holder):
-            raise LibraryBusy(
-                f"Another process is writing to the library at {bare(uri)}: try again when it is done, or"
-                f" in {round(until - time.time())} s if it has died."
-            )
-        mine = f"{self._holder} {time.time() + LEASE_SECONDS}"
-        try:
-            self._data.update_config({"lease": mine})
-        except OSError as error:  # two asked at once: the table takes one
-            raise LibraryBusy(f"Another process is writing to the library at {bare(uri)}.") from error
-        self._data.checkout_latest()
-        if self._lease()[0] != self._holder:
-            raise LibraryBusy(f"Another process is writing to the library at {bare(uri)}.")
-        threading.Thread(target=self._renew, args=(uri,), name="lease", daemon=True).start()
-
-    def _renew(self, uri: str) -> None:
-        """Say every now and then that the holder lives, until it is over."""
-        while not self._over.wait(LEASE_SECONDS / 3):
-            with suppress(Exception):  # the next time may do, and a lost lease shows with the next write
-                data = opened(uri)
-                if data.config().get("lease", "").partition(" ")[0] == self._holder:
-                    data.update_config({"lease": f"{self._holder} {time.time() + LEASE_SECONDS}"})
-
     def _held(self) -> None:
-        """Raises LibraryBusy where another has taken the lease meanwhile, or it was never asked for."""
-        if self._holder is None:
+        """Raises LibraryBusy where another has taken the lease, LibraryError where there is none."""
+        if self._lease is None:
             raise LibraryError("The library was opened for reading.")
-        self._data.checkout_latest()
-        if self._lease()[0] != self._holder:
-            raise LibraryBusy("Another process has taken over the library: this one was silent for too long.")
+        self._lease.check()
 
 
 def _groups(numbers: Sequence[int]) -> Iterator[list[int]]:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import re
-import socket
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
 from pathlib import Path
@@ -83,20 +82,6 @@ def bare(uri: str) -> str:
     scheme, sign, rest = uri.partition("?")[0].partition("://")
     bucket, slash, key = rest.partition("/")
     return f"{scheme}{sign}{bucket.rpartition('@')[2]}{slash}{key}"
-
-
-def is_dead(holder: str) -> bool:
-    """Whether the holder of a lease, TOKEN@HOST:PID, was a process of this machine that is no more."""
-    host, _, number = holder.partition("@")[2].rpartition(":")
-    if os.name == "nt" or host != socket.gethostname() or not number.isdecimal():
-        return False  # on Windows the question would end the process
-    try:
-        os.kill(int(number), 0)
-    except ProcessLookupError:
-        return True
-    except OSError:
-        return False
-    return False
 
 
 def sync(folder: Path, seen: set[str]) -> None:
