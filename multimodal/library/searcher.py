@@ -54,6 +54,11 @@ class Searcher:
         self._kernel.forget()
         self._references.forget()
 
+    def scan_by(self, kernel: Kernel) -> Kernel:
+        """Have another kernel find the nearest rows; gives the one that did until now."""
+        former, self._kernel = self._kernel, kernel
+        return former
+
     def matrices(self, patient: bool = True) -> dict[Modality, Matrix]:
         """The vectors as the store is now, mapped again only when it has changed. Raises Outrun."""
         store = self._reading()

@@ -40,15 +40,14 @@ def sharded(library: Library, processes: int | None = None) -> Iterator[Library]
     count = processes if processes is not None else os.cpu_count() or 1
     if count < 1:
         raise QueryError(f"Processes to search with are at least 1, not {count}.")
-    searcher = library._searcher
     kernel = ShardedKernel(count)
     with library._lock:
-        former, searcher._kernel = searcher._kernel, kernel
+        former = library._searcher.scan_by(kernel)
     try:
         yield library
     finally:
         with library._lock:
-            searcher._kernel = former
+            library._searcher.scan_by(former)
         kernel.close()
 
 
