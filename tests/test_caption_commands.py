@@ -99,6 +99,19 @@ def test_a_library_lends_its_texts_as_captions(folder: Path, tmp_path: Path) -> 
     assert json.loads(done.stdout)[0]["captions"][0]["caption"] == "The drummer plays his drum kit."
 
 
+def test_a_video_in_a_library_is_captioned_by_the_texts_beside_it(folder: Path, tmp_path: Path) -> None:
+    scenes = [Image.open(folder / name).convert("RGB").resize((320, 240)) for name in PICTURES.values()]
+    write_video(folder / "film.mp4", scenes, seconds=4.0)
+    for name, said in {"one": "A brown horse.", "two": "A bee on a flower.", "three": "Jazz drums."}.items():
+        (folder / f"{name}.txt").write_text(said, encoding="utf-8")
+    home = tmp_path / "home"
+    assert run("index", folder, "--library", home).exit_code == 0
+    done = run("caption", folder / "film.mp4", "--from-library", home, "-k", "1", "--json")
+    parts = json.loads(done.stdout)
+    assert [part["captions"][0]["caption"] for part in parts] == ["A brown horse.", "A bee on a flower."]
+    assert parts[1]["start"] == pytest.approx(4, abs=0.6) and parts[1]["end"] == pytest.approx(8, abs=0.6)
+
+
 @pytest.mark.parametrize("ending", ["csv", "json", "md", "parquet"])
 def test_tags_are_a_table(folder: Path, tmp_path: Path, ending: str) -> None:
     labels = listed(tmp_path / "labels.txt", "animal > horse", "animal > bee", "# music", "drum kit")
