@@ -40,18 +40,21 @@ class Faster:
     """
 
     def __init__(self, first: Run, second: Callable[[], Chosen], after: int = AFTER) -> None:
-        self._run, self._second = first, second
+        self._run = first
+        self._second: Callable[[], Chosen] | None = second
         self._left = after
         self.went_over = False
 
     def __call__(self, batch: NDArray[Any]) -> Floats:
         self._left -= len(batch)
-        if self._left <= 0 and self._second is not None:
+        if self._left <= 0:
             self._compare(batch)
         return self._run(batch)
 
     def _compare(self, batch: NDArray[Any]) -> None:
-        second, self._second = self._second, None  # type: ignore[assignment]
+        second, self._second = self._second, None
+        if second is None:
+            return
         try:
             other = second()
         except SpaceError:
