@@ -164,7 +164,7 @@ def test_probe_pictures_are_pictures_and_always_the_same() -> None:
     ("given", "reason"),
     [
         ({"precision": "fp8"}, "precision is one of auto, fp32, bf16, fp16, int8, not 'fp8'"),
-        ({"backend": "onnx"}, "backend is one of torch, openvino, not 'onnx'"),
+        ({"backend": "onnx"}, "backend is one of auto, torch, openvino, not 'onnx'"),
         ({"precision": "int8"}, "int8 needs the backend 'openvino'"),
         ({"backend": "openvino", "compiled": True}, "does not go with the backend"),
         ({"precision": "bf16"}, "computes in fp32 on onnxruntime"),

@@ -169,7 +169,8 @@ def test_half_written_tail_of_a_vector_file_is_written_over(library: Library, ph
 def run_as_nobody(code: str) -> subprocess.CompletedProcess[str]:
     """The interpreter itself may be root's alone, so what is needed is imported before it lets go."""
     lines = (
-        "import os, mmap, filelock, threadpoolctl; from multimodal import Library, LibraryError\n"
+        "import os, mmap, filelock, threadpoolctl, safetensors.numpy\n"
+        "from multimodal import Library, LibraryError\n"
         "from tests.fakes import fake_space\n"
         "fake_space().space_id; os.getuid() or (os.setgid(65534), os.setuid(65534))\n" + code
     )
@@ -187,6 +188,8 @@ def open_to_all(tmp_path: Path) -> None:
     for folder in [tmp_path, *tmp_path.parents]:
         if folder != Path(folder.anchor) and folder.owner() == Path.home().owner() and folder != Path("/tmp"):
             folder.chmod(folder.stat().st_mode | stat.S_IXOTH | stat.S_IROTH)
+    if os.getuid() == 0 and any(not folder.stat().st_mode & stat.S_IXOTH for folder in HERE.parents):
+        pytest.skip("the checkout lies where only its owner may read")
 
 
 @pytest.mark.skipif(os.name == "nt", reason="permissions of folders are POSIX")
