@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import struct
-import time
 import zipfile
 from collections.abc import Callable
 from io import BytesIO
@@ -18,6 +17,7 @@ from multimodal.readers import read, reader_for
 from multimodal.readers.docx import document_text
 from multimodal.types import ReadOptions
 from tests import media, media_texts
+from tests.pace import within
 
 W = "http://schemas.openxmlformats.org/wordprocessingml/2006/main"
 MC = "http://schemas.openxmlformats.org/markup-compatibility/2006"
@@ -141,10 +141,8 @@ def test_pictures_are_not_unpacked_and_may_be_missing(
 def test_a_bomb_is_refused_before_it_is_unpacked(tmp_path: Path) -> None:
     path = with_body(tmp_path / "x.docx", "<w:p><w:r><w:t>" + "a" * 100_000_000 + "</w:t></w:r></w:p>")
     assert path.stat().st_size < 300_000
-    began = time.process_time()
-    with pytest.raises(ReadError, match="unpacks to more than 32 MB"):
+    with within(0.2), pytest.raises(ReadError, match="unpacks to more than 32 MB"):
         document_text(path)
-    assert time.process_time() - began < 0.2
 
 
 def test_a_bomb_that_lies_about_its_size_is_stopped(tmp_path: Path) -> None:
@@ -154,10 +152,8 @@ def test_a_bomb_that_lies_about_its_size_is_stopped(tmp_path: Path) -> None:
     data = path.read_bytes()
     assert data.count(struct.pack("<I", size)) == 2
     path.write_bytes(data.replace(struct.pack("<I", size), struct.pack("<I", 5000)))
-    began = time.process_time()
-    with pytest.raises(ReadError, match="damaged"):
+    with within(0.5), pytest.raises(ReadError, match="damaged"):
         document_text(path)
-    assert time.process_time() - began < 0.5
     with pytest.raises(ReadError, match="unpacks to more"):  # where zipfile does not look at the header
         reader._read(BytesIO(b"a" * 1001), 1000)
 
@@ -192,12 +188,11 @@ def test_entities_are_not_expanded(tmp_path: Path) -> None:
         return data.replace(b"?>", b"?>" + kinds, 1).replace(b"The end.", b"The &a9; end.")
 
     path = media_texts.rewrite_zip(media_texts.write_docx(tmp_path / "x.docx", ["The end."]), change)
-    began = time.process_time()
-    try:
-        assert len(document_text(path)) < 100
-    except ReadError as error:
-        assert "damaged" in str(error)
-    assert time.process_time() - began < 1
+    with within(1):
+        try:
+            assert len(document_text(path)) < 100
+        except ReadError as error:
+            assert "damaged" in str(error)
 
 
 def test_an_encrypted_part_is_named(tmp_path: Path) -> None:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import struct
 import subprocess
 import sys
-import time
 import zlib
 from pathlib import Path
 
@@ -17,6 +16,7 @@ from multimodal.errors import ReadError
 from multimodal.readers import image, read
 from multimodal.types import ReadOptions
 from tests import media, media_images
+from tests.pace import within
 
 ROOT = Path(__file__).parents[2]
 WIDTH, HEIGHT = 160, 120
@@ -92,11 +92,10 @@ def test_a_size_that_is_only_stated_is_refused(extension: str, size: tuple[int, 
     if extension in (".jpg", ".gif") and 1 in size:
         pytest.skip("its header cannot state that much")
     path = restated(tmp_path / f"x{extension}", *size)
-    began = time.perf_counter()
-    for options in (ReadOptions(), ReadOptions(min_side=260)):
-        with pytest.raises(ReadError, match=r"^the picture is (too large|damaged|truncated)"):
-            list(read(path, options))
-    assert time.perf_counter() - began < 2
+    with within(2):
+        for options in (ReadOptions(), ReadOptions(min_side=260)):
+            with pytest.raises(ReadError, match=r"^the picture is (too large|damaged|truncated)"):
+                list(read(path, options))
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="needs RLIMIT_DATA")
@@ -148,10 +147,8 @@ def test_an_animation_of_a_million_frames_is_refused(tmp_path: Path) -> None:
     for side, count in ((2, image.MAX_FRAMES + 1), (9_000, 200)):
         head = b"GIF89a" + struct.pack("<HH", side, side) + b"\x80\0\0\0\0\0\xff\xff\xff"
         path.write_bytes(head + frame * count + b";")
-        began = time.perf_counter()
-        with pytest.raises(ReadError, match="the animation is too long to decode safely"):
+        with within(5), pytest.raises(ReadError, match="the animation is too long to decode safely"):
             list(read(path))
-        assert time.perf_counter() - began < 5
     data = media.write_animation(tmp_path / "x.png", [media.picture(i, 40, 30) for i in (1, 2)], [1.0, 1.0])
     png = bytearray(data.read_bytes())
     at = png.index(b"acTL")
@@ -208,12 +205,13 @@ def test_mutated_pictures_are_read_or_have_a_reason(extension: str, tmp_path: Pa
         for place in rng.integers(0, len(data) if turn % 3 == 1 else min(len(data), 600), 5):
             data[place] = rng.choice([0, 255, 127, 128, int(rng.integers(256))])
         path.write_bytes(data)
-        began = time.perf_counter()
-        try:
-            list(read(path, ReadOptions(min_side=60)))
-        except ReadError as error:
-            assert 0 < len(str(error)) < 150 and "\n" not in str(error) and str(tmp_path) not in str(error)
-        assert time.perf_counter() - began < 20
+        with within(20):
+            try:
+                list(read(path, ReadOptions(min_side=60)))
+            except ReadError as error:
+                assert (
+                    0 < len(str(error)) < 150 and "\n" not in str(error) and str(tmp_path) not in str(error)
+                )
 
 
 def test_a_file_that_vanishes_or_may_not_be_read_has_its_reason(tmp_path: Path) -> None:

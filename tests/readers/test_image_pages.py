@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import struct
-import time
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +14,7 @@ from multimodal.errors import ReadError
 from multimodal.readers import read
 from multimodal.types import ReadOptions
 from tests import media, media_images
+from tests.pace import within
 from tests.readers.test_image import error
 
 
@@ -142,20 +142,16 @@ def test_pages_that_overlap_are_refused(tmp_path: Path) -> None:
     data = media_images.tiff([({**tags, 273: (4, [200_000 + i])}, b"") for i in range(1000)])
     path = tmp_path / "x.tif"
     path.write_bytes(data.ljust(12_300_000, b"\1"))
-    began = time.perf_counter()
-    with pytest.raises(ReadError, match="claim more data than there are"):
+    with within(2), pytest.raises(ReadError, match="claim more data than there are"):
         pages(path)
-    assert time.perf_counter() - began < 2
 
 
 def test_a_chain_of_directories_without_end_is_refused(tmp_path: Path) -> None:
     path = tmp_path / "x.tif"
     tags = {256: (4, [1]), 257: (4, [1])}
     path.write_bytes(media_images.tiff([({**tags, 273: (4, [i + 1])}, b"") for i in range(10_001)]))
-    began = time.perf_counter()
-    with pytest.raises(ReadError, match="more than 10,000 pages"):
+    with within(5), pytest.raises(ReadError, match="more than 10,000 pages"):
         pages(path)
-    assert time.perf_counter() - began < 5
 
 
 def test_a_kind_of_tiff_pillow_cannot_read_has_a_reason(tmp_path: Path) -> None:
