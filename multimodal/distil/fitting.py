@@ -6,7 +6,7 @@ import math
 import time
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 import numpy as np
 import torch
@@ -14,9 +14,8 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from multimodal.distil.configs import Transformer, Vit
 from multimodal.precision import cpu_has_bf16
-from multimodal.training import checkpoint
+from multimodal.training import averaging, checkpoint
 
 WARMUP = 0.05
 """Share of all steps in which the rate rises."""
@@ -31,21 +30,43 @@ Progress = Callable[[str, int, int], object]
 """Told of what is done, of how many, of how many."""
 
 
+class Course(Protocol):
+    """How long and how fast: a `Transformer`, a `Vit`, or what else has these."""
+
+    @property
+    def epochs(self) -> int:
+        """Times that everything is seen."""
+
+    @property
+    def rate(self) -> float:
+        """Peak learning rate of AdamW; a cosine takes it to zero."""
+
+
+def apart(got: Tensor, wanted: Tensor) -> Tensor:
+    """The mean 1 - cosine of a student's rows (n, dim) with its teacher's."""
+    return (1 - F.cosine_similarity(got.float(), wanted)).mean()
+
+
 def fit(
     model: nn.Module,
-    course: Transformer | Vit,
+    course: Course,
     batches: Callable[[int], list[Places]],
-    rows: Callable[[Places, int], tuple[Tensor, Tensor]],
+    rows: Callable[[Places, int], tuple[Any, Any]],
     seed: int,
     kept: Path | None = None,
     progress: Progress | None = None,
+    loss: Callable[[Any, Any], Tensor] = apart,
+    mean: float = 0.0,
 ) -> bool:
     """Train a model in place, and leave it in evaluation mode; whether it went on from a checkpoint.
 
-    `batches` gives the places of each step of an epoch, as many in each; `rows` the student's rows and the
-    teacher's unit rows of such places in a step. All that they draw follows from epoch and step, so that a
-    training that goes on from the checkpoint `kept` has the numbers it would have had. The loss is 1 -
-    cosine. Raises SpaceError.
+    `batches` gives the places of each step of an epoch, as many in each; `rows` what the student makes of
+    such places in a step and what the teacher does, as `loss` takes them: by default rows (n, dim) and unit
+    rows (n, dim). All that they draw follows from epoch and step, so that a training that goes on from the
+    checkpoint `kept` has the numbers it would have had.
+
+    With a `mean` above 0 the model ends as the running mean of its weights and buffers over the steps, which
+    keeps that share of itself in each (`averaging.follow`). Raises SpaceError.
     """
     model.train()
     optimiser = torch.optim.AdamW(_groups(model), lr=course.rate, betas=(0.9, 0.98))
@@ -53,6 +74,7 @@ def fit(
     found = checkpoint.load(kept, model, optimiser) if kept is not None else None
     if found is not None:
         state = found[0]
+    means = (found[1] if found is not None else {}) or (averaging.begun(model) if mean else {})
     order = batches(state.epoch)
     total, saved = course.epochs * len(order), time.monotonic()
     while state.epoch < course.epochs:
@@ -64,19 +86,23 @@ def fit(
                 torch.manual_seed(int(np.random.SeedSequence([seed, state.step]).generate_state(1)[0]))
                 with torch.autocast("cpu", torch.bfloat16, enabled=cpu_has_bf16()):
                     got, wanted = rows(places, state.step)
-                (1 - F.cosine_similarity(got.float(), wanted)).mean().backward()
+                loss(got, wanted).backward()
             torch.nn.utils.clip_grad_norm_(model.parameters(), CLIPPED)
             optimiser.step()
+            if mean:
+                averaging.follow(means, model, mean, state.step)
             state.step, state.batch = state.step + 1, state.batch + 1
             if kept is not None and time.monotonic() - saved >= EVERY:
-                checkpoint.save(kept, state, model, optimiser, {}, {})
+                checkpoint.save(kept, state, model, optimiser, means, {})
                 saved = time.monotonic()
             if progress is not None:
                 progress("training", state.step, total)
         state.epoch, state.batch = state.epoch + 1, 0
         order = batches(state.epoch)
     if kept is not None:
-        checkpoint.save(kept, state, model, optimiser, {}, {})
+        checkpoint.save(kept, state, model, optimiser, means, {})
+    if mean:
+        model.load_state_dict(means)
     model.eval()
     return found is not None
 
