@@ -21,9 +21,10 @@ demo: .venv/.ready
 	$(call search,pictures/honey-bee.jpg --in text -k 2)
 	@echo; echo "These were samples. Your own: $(BIN)/multimodal index FOLDER, then search from inside it."
 
+# two processes of one thread each: two that take all cores for every small matrix wait for each other
 test: .venv/.ready-test lint
 	@echo "== Tests (a few minutes)"
-	@$(BIN)/python -m pytest -m "not slow"
+	@OMP_NUM_THREADS=1 $(BIN)/python -m pytest -m "not slow" -n 2 --dist loadfile
 
 test-slow: .venv/.ready-test
 	@$(BIN)/python -m pytest -m slow
