@@ -1,10 +1,11 @@
 """Build the starter's sound tower.
 
-    python -m recipes.audio --teacher PATH/yamnet.tflite [--permissive-only]
+    python -m recipes.audio --teacher PATH/yamnet.tflite [--permissive-only] [--folder FOLDER]
 
 Stages, each kept under `build/audio/` and skipped when done: gather the sounds, label them as they are,
 write augmented windows labelled by the teacher, train the student, train its place in the text space,
-export to multimodal/starter/. `--stage` runs one of them; windows may be written while training reads them.
+export to `--folder`, the starter's by default. `--stage` runs one of them. `--start` begins the student's
+training with the weights of another one.
 """
 
 from __future__ import annotations
@@ -18,6 +19,7 @@ from multimodal.towers.mel import LogMel
 from recipes.audio_labels import clip_means, plain_labels, sampling_weights, trainable
 from recipes.audio_teacher import Teacher
 from recipes.audio_windows import Augmenter, write_shards
+from recipes.config import STARTER
 from recipes.sounds import AUDIO, gather
 
 STAGES = ("sounds", "windows", "train", "place")
@@ -31,12 +33,15 @@ def main() -> None:
     parser.add_argument("--permissive-only", action="store_true", help="leave out GPL and share-alike sounds")
     parser.add_argument("--stage", choices=STAGES, action="append", help="run only this stage (repeatable)")
     parser.add_argument("--shards", type=int, default=52, help="files of 1,024 training windows")
-    parser.add_argument("--steps", type=int, default=2000, help="training steps of 128 windows")
+    parser.add_argument("--epochs", type=int, default=2, help="times that the student sees each window")
+    parser.add_argument("--rate", type=float, default=2e-3, help="peak learning rate of the student")
+    parser.add_argument("--start", type=Path, help="student.safetensors to begin with instead of noise")
+    parser.add_argument("--folder", type=Path, default=STARTER, help="where audio.safetensors and .onnx go")
     parser.add_argument("--threads", type=int, default=1)
     arguments = parser.parse_args()
     stages = arguments.stage or STAGES
     name = "permissive" if arguments.permissive_only else "all"
-    folder = AUDIO / f"windows-{name}"
+    folder, student = AUDIO / f"windows-{name}", AUDIO / f"student-{name}.safetensors"
     if "sounds" in stages or "windows" in stages:
         prepare(
             arguments.teacher,
@@ -49,13 +54,14 @@ def main() -> None:
 
         torch.set_num_threads(arguments.threads)
     if "train" in stages:
-        from recipes.audio_train import train
+        from recipes.audio_train import Course, train
 
-        train(folder, AUDIO / f"student-{name}.pt", arguments.steps)
+        course = Course(arguments.epochs, arguments.rate)
+        train(folder, student, course, arguments.start)
     if "place" in stages:
         from recipes.audio_place import finish
 
-        finish(arguments.teacher, arguments.permissive_only, AUDIO / f"student-{name}.pt")
+        finish(arguments.teacher, arguments.permissive_only, student, folder, arguments.folder)
 
 
 def prepare(teacher_path: Path, permissive_only: bool, folder: Path, shards: int) -> None:

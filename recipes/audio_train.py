@@ -1,143 +1,133 @@
 """Teach the student: a tagger that gives the teacher's scores and features on any window.
 
 Distillation (Hinton et al. 2015): binary cross-entropy to the teacher's 521 scores plus the cosine
-between the features before the last layer (Romero et al. 2015, FitNets). AdamW, cosine schedule, weights
-averaged over steps. A run that was stopped goes on from its last checkpoint.
+between the features before the last layer (Romero et al. 2015, FitNets). The training itself is that of
+`multimodal distil` (`multimodal.distil.fitting`); here are what it reads, its loss and its settings.
 """
 
 from __future__ import annotations
 
-import math
 import time
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
+from safetensors.torch import load_file, save_file
 from torch.nn import functional as F
 
+from multimodal.distil import fitting
 from multimodal.towers.audio_module import Tagger
 
 BATCH = 128
-PEAK_RATE = 3e-3
-WARM_UP = 200
 AVERAGE = 0.998
 FEATURE_WEIGHT = 1.0
-CHECK = 100
-"""Steps between checkpoints."""
 FIRST_BIAS = -6.0
 """Of the class logits: nearly all classes are absent from nearly all windows."""
+TOLD = 100
+"""Steps between lines that tell of the training."""
 
 
-class Shards:
-    """Batches from the shards in a folder, newly written ones included as they come."""
+@dataclass(frozen=True)
+class Course:
+    """How long and how fast."""
 
-    def __init__(self, folder: Path, seed: int = 0) -> None:
-        self._folder = folder
-        self._rng = np.random.default_rng(seed)
-        self._loaded: list[tuple[np.ndarray[Any, Any], ...]] = []
-        self._order: list[tuple[int, int]] = []
+    epochs: int
+    rate: float
+
+
+class Windows:
+    """The labelled windows of a folder of shards, all in memory: 15 MB for each 1,024 of them."""
+
+    def __init__(self, folder: Path) -> None:
+        self._shards: list[tuple[NDArray[Any], ...]] = []
+        for path in sorted(folder.glob("*.npz")):
+            with np.load(path) as saved:
+                self._shards.append((saved["mels"], saved["scores"], saved["features"]))
+        if not self._shards:
+            raise SystemExit(f"no training windows in {folder}")
+        sizes = [len(mels) for mels, _, _ in self._shards]
+        self._places = np.array([(k, at) for k, size in enumerate(sizes) for at in range(size)])
 
     def __len__(self) -> int:
-        return len(self._loaded)
+        return len(self._places)
 
-    def batch(self) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
-        """mel (128, mels, frames), scores (128, 521), features (128, 1024), float32."""
-        if not self._order:
-            self._refresh()
-        parts = [self._order.pop() for _ in range(2)]
-        half = BATCH // 2
-        arrays = [
-            np.concatenate([self._loaded[shard][k][at * half : (at + 1) * half] for shard, at in parts])
-            for k in range(3)
-        ]
-        mel, scores, features = (torch.from_numpy(array).float() for array in arrays)
+    def batch(self, places: NDArray[np.int64]) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
+        """mel (n, mels, frames), scores (n, 521) in [0, 1], features (n, 1024), all float32."""
+        found = [[self._shards[k][part][at] for k, at in self._places[places]] for part in range(3)]
+        mel, scores, features = (torch.from_numpy(np.stack(rows)).float() for rows in found)
         return mel, scores / 255.0, features
 
-    def _refresh(self) -> None:
-        """Load what is new, then shuffle half-batches: each window comes once a round."""
-        for path in sorted(self._folder.glob("*.npz"))[len(self._loaded) :]:
-            with np.load(path) as saved:
-                self._loaded.append((saved["mels"], saved["scores"], saved["features"]))
-        if not self._loaded:
-            raise SystemExit(f"no training windows in {self._folder}")
-        halves = [
-            (shard, at)
-            for shard, arrays in enumerate(self._loaded)
-            for at in range(2 * (len(arrays[0]) // BATCH))
-        ]
-        self._rng.shuffle(halves)
-        self._order = [(int(a), int(b)) for a, b in halves]
+
+class Loss:
+    """The distillation loss, and what its terms have been of late."""
+
+    def __init__(self) -> None:
+        self._terms: list[tuple[float, float]] = []
+
+    def __call__(
+        self, got: tuple[torch.Tensor, torch.Tensor], wanted: tuple[torch.Tensor, torch.Tensor]
+    ) -> torch.Tensor:
+        """Of features (n, 1024) and logits (n, 521), wanted features (n, 1024) and scores (n, 521)."""
+        features, logits = got
+        score_loss = F.binary_cross_entropy_with_logits(logits.float(), wanted[1], reduction="sum")
+        score_loss = score_loss / len(logits)
+        cosine = F.cosine_similarity(features.float(), wanted[0], dim=1).mean()
+        self._terms.append((float(score_loss.detach()), float(cosine.detach())))
+        return score_loss + FEATURE_WEIGHT * (1 - cosine)
+
+    def told(self) -> str:
+        """The means since it was last asked."""
+        score_loss, cosine = np.mean(self._terms, axis=0)
+        self._terms.clear()
+        return f"score loss {score_loss:.3f}, feature cosine {cosine:.3f}"
 
 
-def train(folder: Path, checkpoint: Path, steps: int, seed: int = 0) -> Tagger:
-    """Train for `steps` in all, from the checkpoint where there is one; the weights averaged over steps."""
+def train(
+    folder: Path,
+    target: Path,
+    course: Course,
+    start: Path | None = None,
+    average: float = AVERAGE,
+    seed: int = 0,
+) -> None:
+    """Write the student of the windows in `folder` to `target` (safetensors), batch norms unfolded.
+
+    It begins as the student at `start`, or at random, and goes on from its checkpoint where there is one.
+    """
+    windows, loss = Windows(folder), Loss()
     torch.manual_seed(seed)
-    student = Tagger(batch_norm=True).to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+    student = Tagger(batch_norm=True)
     torch.nn.init.constant_(student.classes.bias, FIRST_BIAS)
-    average = Tagger(batch_norm=True)
-    average.load_state_dict(student.state_dict())
-    optimizer = torch.optim.AdamW(student.parameters(), lr=PEAK_RATE, weight_decay=0.02)
-    first = 0
-    if checkpoint.is_file():
-        saved = torch.load(checkpoint, weights_only=True)
-        student.load_state_dict(saved["student"])
-        average.load_state_dict(saved["average"])
-        optimizer.load_state_dict(saved["optimizer"])
-        first = int(saved["step"])
-    shards = Shards(folder, seed + first)
-    losses: list[tuple[float, float]] = []
-    began = time.time()
-    for step in range(first, steps):
-        rate = PEAK_RATE * min(1.0, (step + 1) / WARM_UP) * 0.5 * (1 + math.cos(math.pi * step / steps))
-        for group in optimizer.param_groups:
-            group["lr"] = rate + 1e-6
-        losses.append(_step(student, optimizer, *shards.batch()))
-        _average(average, student, min(AVERAGE, (step + 1) / (step + 20)))
-        if (step + 1) % CHECK == 0 or step + 1 == steps:
-            state = {
-                "student": student.state_dict(),
-                "average": average.state_dict(),
-                "optimizer": optimizer.state_dict(),
-                "step": step + 1,
-            }
-            torch.save(state, checkpoint.with_suffix(".tmp"))
-            checkpoint.with_suffix(".tmp").replace(checkpoint)
-            bce, cosine = np.mean(losses, axis=0)
-            speed = (step + 1 - first) * BATCH / (time.time() - began)
-            print(
-                f"step {step + 1}/{steps}: score loss {bce:.3f}, feature cosine {cosine:.3f},"
-                f" {len(shards)} shards, {speed:.0f} windows/s",
-                flush=True,
-            )
-            losses.clear()
-    return average.eval()
+    if start is not None:
+        student.load_state_dict(load_file(start))
+    student = student.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+    begun = time.monotonic()
+    first: list[int] = []
+
+    def batches(epoch: int) -> list[NDArray[np.int64]]:
+        mixed = np.random.default_rng([seed, epoch]).permutation(len(windows))
+        return [mixed[at : at + BATCH] for at in range(0, len(mixed) - BATCH + 1, BATCH)]
+
+    def rows(places: NDArray[np.int64], _: int) -> tuple[Any, Any]:
+        mel, scores, features = windows.batch(places)
+        return student(mel), (features, scores)
+
+    def tell(_: str, done: int, total: int) -> None:
+        first.append(done)
+        if done % TOLD == 0 or done == total:
+            pace = (done - first[0] + 1) * BATCH / (time.monotonic() - begun)
+            print(f"step {done}/{total}: {loss.told()}, {pace:.0f} windows/s", flush=True)
+
+    kept = target.with_name(f"{target.stem}.checkpoint.safetensors")
+    fitting.fit(student, course, batches, rows, seed, kept, tell, loss, average)
+    save_file({name: tensor.contiguous() for name, tensor in student.state_dict().items()}, str(target))
 
 
-def _step(
-    student: Tagger,
-    optimizer: torch.optim.Optimizer,
-    mel: torch.Tensor,
-    scores: torch.Tensor,
-    wanted: torch.Tensor,
-) -> tuple[float, float]:
-    student.train()
-    with torch.autocast("cpu", torch.bfloat16):
-        features, logits = student(mel)
-    score_loss = F.binary_cross_entropy_with_logits(logits.float(), scores, reduction="sum") / len(mel)
-    cosine = F.cosine_similarity(features.float(), wanted, dim=1).mean()
-    loss = score_loss + FEATURE_WEIGHT * (1 - cosine)
-    optimizer.zero_grad(set_to_none=True)
-    loss.backward()
-    torch.nn.utils.clip_grad_norm_(student.parameters(), 5.0)
-    optimizer.step()
-    return float(score_loss.detach()), float(cosine.detach())
-
-
-@torch.no_grad()
-def _average(average: Tagger, student: Tagger, keep: float) -> None:
-    for mean, now in zip(average.state_dict().values(), student.state_dict().values(), strict=True):
-        if mean.is_floating_point():
-            mean.lerp_(now, 1 - keep)
-        else:
-            mean.copy_(now)
+def trained(path: Path) -> Tagger:
+    """The student that `train` wrote, for use."""
+    student = Tagger(batch_norm=True)
+    student.load_state_dict(load_file(path))
+    return student.eval()

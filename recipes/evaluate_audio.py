@@ -1,23 +1,27 @@
 """Measure the starter on sounds it never saw, through the public API.
 
-    python -m recipes.evaluate_audio [--sounds FOLDER] [--space NAME]
+    python -m recipes.evaluate_audio [--sounds FOLDER] [--space NAME] [--folder FOLDER]
 
 The 200 test clips are those of `recipes.sounds`: held-out Tux Paint sounds, and clips drawn by hash from
 the other captioned ones, at most one of a source and caption. A text finds its sound when a clip with the
 same caption is among the first k. Captions that also occur in training (in words, article aside) are
-counted apart from those that do not.
+counted apart from those that do not. `--folder` compares another sound tower, `audio.safetensors` and
+`audio.onnx` in there, with that of the space: paired differences.
 """
 
 from __future__ import annotations
 
 import argparse
+import shutil
 from collections.abc import Iterator, Sequence
 from pathlib import Path
+from tempfile import TemporaryDirectory
 
 import numpy as np
 from numpy.typing import NDArray
 
 from multimodal import Audio, Space, load_space
+from multimodal.sources import EMBEDDED
 from recipes.measures import RANKS, interval
 from recipes.sounds import RATE, Clip, gather, plain_caption
 
@@ -47,24 +51,39 @@ def first_right(scores: NDArray[np.float32], names: Sequence[str]) -> NDArray[np
 
 def clips(space: Space) -> Iterator[str]:
     """Captions against the 200 clips, both ways, all together and by whether training had the caption."""
+    yield _header("held-out sounds")
+    for title, better in found(space).items():
+        yield _row(title, better, RANKS)
+
+
+def found(space: Space) -> dict[str, NDArray[np.int64]]:
+    """Of each line of the table how many wrong answers beat the best right one, (n,)."""
     chosen, sounds, seen = test_clips()
     names = [plain_caption(clip.caption or "") for clip in chosen]
     texts = space.embed([PROMPT.format(name) for name in names])
     scores = texts @ space.embed(sounds).T
-    yield (
-        "\n| held-out sounds | n | "
-        + " | ".join(f"R@{k}" for k in RANKS)
-        + " |\n|---|---|"
-        + "---|" * len(RANKS)
-    )
     to_sound, to_text = first_right(scores, names), first_right(scores.T, names)
-    for title, better, part in (
-        ("text to sound", to_sound, np.ones(len(seen), bool)),
-        ("text to sound, caption in training", to_sound, seen),
-        ("text to sound, caption not in training", to_sound, ~seen),
-        ("sound to text", to_text, np.ones(len(seen), bool)),
-    ):
-        yield _row(title, better[part], RANKS)
+    return {
+        "text to sound": to_sound,
+        "text to sound, caption in training": to_sound[seen],
+        "text to sound, caption not in training": to_sound[~seen],
+        "sound to text": to_text,
+    }
+
+
+def compared(space: Space, folder: Path) -> Iterator[str]:
+    """The same for the starter with the sound tower in a folder, and what that gains over `space`."""
+    with TemporaryDirectory() as whole:
+        for file in (*EMBEDDED.iterdir(), *(folder / f"audio.{end}" for end in ("safetensors", "onnx"))):
+            if file.is_file():
+                shutil.copyfile(file, Path(whole) / file.name)
+        before, after = found(space), found(load_space(whole))
+    yield _header("held-out sounds, the other tower")
+    for title, better in after.items():
+        yield _row(title, better, RANKS)
+    yield _header("gained")
+    for title, better in after.items():
+        yield _row(title, better, RANKS, before[title])
 
 
 def classes(space: Space, folder: Path) -> Iterator[str]:
@@ -96,11 +115,24 @@ def table(space: Space, sounds: Path | None = None) -> Iterator[str]:
         yield from classes(space, sounds)
 
 
-def _row(title: str, better: NDArray[np.int64], at: Sequence[int]) -> str:
+def _header(title: str) -> str:
+    ranks = " | ".join(f"R@{k}" for k in RANKS)
+    return f"\n| {title} | n | {ranks} |\n|---|---|" + "---|" * len(RANKS)
+
+
+def _row(
+    title: str, better: NDArray[np.int64], at: Sequence[int], than: NDArray[np.int64] | None = None
+) -> str:
+    """Shares of queries with fewer than k wrong answers before the right one, or what they are more than
+    those of `than`, with 95 % intervals over queries."""
     cells = []
     for k in at:
-        low, high = interval(better < k)
-        cells.append(f"{(better < k).mean():.3f} [{low:.3f}, {high:.3f}]")
+        hit = (better < k).astype(np.float64)
+        if than is not None:
+            hit -= than < k
+        low, high = interval(hit)
+        sign = "" if than is None else "+"
+        cells.append(f"{hit.mean():{sign}.3f} [{low:{sign}.3f}, {high:{sign}.3f}]")
     return f"| {title} | {len(better)} | " + " | ".join(cells) + " |"
 
 
@@ -110,8 +142,11 @@ def main() -> None:
     )
     parser.add_argument("--sounds", type=Path, help="folder with one folder of sounds a class")
     parser.add_argument("--space", default="starter")
+    parser.add_argument("--folder", type=Path, help="another sound tower for the starter, to compare")
     arguments = parser.parse_args()
-    for line in table(load_space(arguments.space), arguments.sounds):
+    space = load_space(arguments.space)
+    lines = table(space, arguments.sounds)
+    for line in lines if arguments.folder is None else compared(space, arguments.folder):
         print(line, flush=True)
 
 

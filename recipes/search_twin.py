@@ -46,36 +46,13 @@ def make_image(folder: Path) -> None:
 
 def make_audio(folder: Path, teacher_path: Path) -> None:
     """The sound tower: the shipped tagger, and a place in the text space without the validation captions."""
-    from torch.nn import functional as F
-
-    from multimodal.towers.audio_module import StarterAudioModule, Tagger, folded
-    from multimodal.towers.mel import LogMel
     from recipes import audio_place
-    from recipes.audio_labels import clip_means, plain_labels, trainable
-    from recipes.audio_teacher import Teacher
-    from recipes.export import export
     from recipes.sounds import AUDIO
 
-    torch.manual_seed(0)
-    mel, teacher, checkpoint = LogMel(), Teacher(teacher_path), AUDIO / "student-all.pt"
-    clips, samples = gather()
-    plain = plain_labels(clips, samples, teacher, mel)
-    use = trainable(clips, clip_means(plain["features"], plain["clip"], len(clips)))
-    averaged = Tagger(batch_norm=True)
-    averaged.load_state_dict(torch.load(checkpoint, weights_only=True)["average"])
-    module = StarterAudioModule()
-    module.tagger.load_state_dict(folded(averaged))
-    module.eval()
-    classes = audio_place.class_texts(teacher.names)
-    module.place.class_vectors.copy_(F.normalize(classes.mean(0), dim=1))
-    chosen = [i for i, clip in enumerate(clips) if use[i] and clip.caption and not unheard(clip.caption)]
-    captioned = audio_place._captioned(module.tagger, clips, samples, plain, chosen, mel)
-    mixtures, scores = audio_place._mixtures(module.tagger, checkpoint)
-    index, captions = audio_place._numbered([clips[i].caption or "" for i in captioned.index.tolist()])
-    heard = audio_place.Heard(captioned.features, captioned.logits, index)
-    audio_place.train_place(module.place, heard, audio_place.texts_of(captions), mixtures, scores, classes)
-    module.place.alpha.fill_(_shipped_alpha())
-    export(module, torch.randn(2, *mel.shape), folder, "audio", "mel")
+    student, shards = AUDIO / "student-all.safetensors", AUDIO / "windows-all"
+    module, material = audio_place.prepared(teacher_path, False, student, shards)
+    audio_place.taught(module.place, material.lessons(lambda name: not unheard(name)))
+    audio_place.write(module, _shipped_alpha(), folder)
 
 
 def _shipped_alpha() -> float:
