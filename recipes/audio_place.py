@@ -36,9 +36,12 @@ ALPHAS = (0.0, 0.25, 0.5, 0.75, 1.0, 1.25, 1.5, 2.0)
 
 @dataclass
 class Material:
-    """What a place may be trained on: each captioned clip's caption, what the student hears in windows of those
-    (the index numbers all clips) and in mixtures, the teacher's scores (m, 521) for the mixtures and
-    the vectors (t, 521, 384) of its classes' names."""
+    """What a place may be trained on.
+
+    `names` are the captions of captioned clips, `captioned` what the student hears in their windows (the
+    index numbers all clips), `mixtures` what it hears in mixtures, `scores` (m, 521) what the teacher does,
+    `classes` (t, 521, 384) the vectors of the classes' names.
+    """
 
     names: dict[int, str]
     captioned: Heard
