@@ -81,7 +81,8 @@ class Learner(torch.nn.Module):
     In training a clip is one of its windows, drawn anew each time, and a caption one of its templates.
     """
 
-    block = 256
+    block = 1 << 20
+    """Outside training the rows of all clips are made at once."""
 
     def __init__(self, place: TextPlace, lessons: Lessons) -> None:
         super().__init__()
