@@ -30,7 +30,7 @@ from recipes.text_teacher import embed_texts
 TEMPLATES = ("{}", "the sound of a {}", "a {} can be heard")
 AUGMENTED = 16_000
 SHARDS = 16
-STEPS = 1_000
+STEPS = 700
 ALPHAS = (0.0, 0.25, 0.5, 0.75, 1.0, 1.25, 1.5, 2.0)
 
 
