@@ -40,13 +40,17 @@ def save(
     optimiser: torch.optim.Optimizer,
     best: dict[str, Tensor],
     mined: dict[str, Tensor],
+    mean: dict[str, Tensor] | None = None,
 ) -> None:
-    """Write atomically. Raises SpaceError where that is impossible."""
+    """Write atomically; `mean` is the running mean of the weights, where there is one.
+
+    Raises SpaceError where that is impossible."""
     from safetensors.torch import save_file
 
     tensors = {f"model.{name}": tensor for name, tensor in model.state_dict().items()}
     tensors |= {f"best.{name}": tensor for name, tensor in best.items()}
     tensors |= {f"mined.{name}": tensor for name, tensor in mined.items()}
+    tensors |= {f"mean.{name}": tensor for name, tensor in (mean or {}).items()}
     for number, values in optimiser.state_dict()["state"].items():
         tensors |= {f"optimiser.{number}.{name}": value for name, value in values.items()}
     tensors = {name: tensor.detach().cpu().contiguous().clone() for name, tensor in tensors.items()}
@@ -63,10 +67,14 @@ def save(
 
 
 def load(
-    path: Path, model: nn.Module, optimiser: torch.optim.Optimizer
+    path: Path,
+    model: nn.Module,
+    optimiser: torch.optim.Optimizer,
+    mean: dict[str, Tensor] | None = None,
 ) -> tuple[State, dict[str, Tensor], dict[str, Tensor]] | None:
     """Put model and optimiser where `save` found them; the state, the best weights and what was mined.
 
+    A running `mean` of the weights is put, in place, where it was too.
     None where there is no checkpoint. Raises SpaceError for one that cannot be read.
     """
     if not path.is_file():
@@ -82,6 +90,8 @@ def load(
         whole = optimiser.state_dict()
         whole["state"] = _states(_under(tensors, "optimiser."))
         optimiser.load_state_dict(whole)
+        for name, tensor in (mean or {}).items():
+            tensor.copy_(tensors[f"mean.{name}"])
         return state, _under(tensors, "best."), _under(tensors, "mined.")
     except (OSError, ValueError, KeyError, TypeError, RuntimeError, SafetensorError) as error:
         raise SpaceError(

@@ -11,10 +11,11 @@ from typing import Any, TypeAlias
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
 
-from multimodal.training import checkpoint
-from multimodal.training.data import Data
+from multimodal.training import averaging, checkpoint
+from multimodal.training.data import Data, Ints, Kind
 from multimodal.training.heads import Heads
 from multimodal.training.losses import info_nce, sigmoids
 from multimodal.training.mining import Batch, batches, drawn, mine
@@ -34,6 +35,8 @@ SPENT = 20
 
 Listener = Callable[[dict[str, float]], object]
 Learner: TypeAlias = "Heads | Towers"
+"""Or what has their interface: recipes train the starter's towers here. `moved` is what a step adds to the
+pairs' loss; the state dict is what is averaged, kept and put back."""
 
 
 @dataclass(frozen=True)
@@ -65,19 +68,21 @@ def train(
     state = checkpoint.State()
     best: dict[str, Tensor] = {name: tensor.clone() for name, tensor in model.state_dict().items()}
     mined: dict[str, Tensor] = {}
-    found = checkpoint.load(kept, model, optimiser) if kept is not None else None
+    mean = averaging.begun(model) if settings.average else None
+    found = checkpoint.load(kept, model, optimiser, mean) if kept is not None else None
     if found is not None:
         state, best, mined = found
-    per_epoch = math.ceil(len(batches(data, settings.batch, settings.seed, 0)) / settings.accumulate)
+    first = batches(data, settings.batch, settings.seed, 0, settings.drawn)
+    per_epoch = math.ceil(len(first) / settings.accumulate)
     total = settings.epochs * per_epoch
     saved = begun = time.monotonic()
     rows: Rows | None = None
 
     with torch.random.fork_rng(devices=[device] if device.type == "cuda" else []):
         while state.epoch < settings.epochs and not state.ended:
-            order = batches(data, settings.batch, settings.seed, state.epoch)
+            order = batches(data, settings.batch, settings.seed, state.epoch, settings.drawn)
             if settings.hard and state.batch == 0:
-                mined = _mined(rows or rows_of(model), data, settings, state.epoch)
+                mined = _mined(rows or rows_of(model, mean), data, settings, state.epoch)
 
             for number in range(state.batch, len(order), settings.accumulate):
                 group = order[number : number + settings.accumulate]
@@ -96,15 +101,17 @@ def train(
                     state.losses.append(float(loss.detach()))
                 torch.nn.utils.clip_grad_norm_(model.parameters(), CLIPPED)
                 optimiser.step()
+                if mean is not None:
+                    averaging.follow(mean, model, settings.average, state.step)
                 state.step += 1
                 state.batch = number + len(group)
                 if kept is not None and state.batch < len(order) and time.monotonic() - saved >= every:
                     writing = time.monotonic()
-                    checkpoint.save(kept, state, model, optimiser, best, mined)
+                    checkpoint.save(kept, state, model, optimiser, best, mined, mean)
                     saved = time.monotonic()
                     every = every and max(every, SPENT * (saved - writing))
 
-            rows = rows_of(model)
+            rows = rows_of(model, mean)
             scores = scored(data, rows, "train", "validation")
             line = {
                 "epoch": float(state.epoch + 1),
@@ -121,11 +128,11 @@ def train(
             reached = (line["recall@10"], line["mrr"])
             if reached > state.best or not scores:
                 state.best, state.best_epoch = reached, state.epoch
-                best = {name: tensor.clone() for name, tensor in model.state_dict().items()}
+                best = {name: tensor.clone() for name, tensor in (mean or model.state_dict()).items()}
             state.ended = bool(scores) and state.epoch - state.best_epoch >= settings.patience
             state.epoch, state.batch, state.losses = state.epoch + 1, 0, []
             if kept is not None:
-                checkpoint.save(kept, state, model, optimiser, best, mined)
+                checkpoint.save(kept, state, model, optimiser, best, mined, mean)
                 saved = time.monotonic()
             if listener is not None:
                 listener(line)
@@ -144,7 +151,7 @@ def _contrast(
     rng: np.random.Generator,
 ) -> Tensor:
     """The loss of a batch both ways: each left side among all right sides and those mined for it, and the
-    other way round. What belongs together by another pair is no negative."""
+    other way round. What belongs together by another pair is no negative, nor is what is alike."""
     kind, pairs = data.kinds[batch.number], batch.pairs
     rights = lefts = pairs[:0]
     if settings.hard:
@@ -157,7 +164,11 @@ def _contrast(
     count, device = len(pairs), left.device
     forward_wrong = ~kind.belongs(codes, kind.left_group[pairs], kind.right_group[all_rights])
     back_wrong = ~kind.belongs(codes, kind.left_group[all_lefts], kind.right_group[pairs]).T
-    weight = torch.from_numpy(kind.weight[pairs]).to(device)
+    if settings.alike < 1:
+        forward_wrong &= ~_alike(data, kind, pairs, all_rights, settings.alike)
+        back_wrong &= ~_alike(data, kind, pairs, all_lefts, settings.alike)
+    counts = np.ones(count, np.float32) if settings.drawn else kind.weight[pairs]  # those drawn had theirs
+    weight = torch.from_numpy(counts).to(device)
     ways = (
         (left[:count] @ right.T, torch.from_numpy(forward_wrong).to(device)),
         (right[:count] @ left.T, torch.from_numpy(back_wrong).to(device)),
@@ -166,7 +177,24 @@ def _contrast(
         each = [sigmoids(cosines.float(), wrong, weight, model.scale, model.bias) for cosines, wrong in ways]
     else:
         each = [info_nce(cosines.float(), wrong, weight, model.scale) for cosines, wrong in ways]
-    return torch.stack(each).mean()
+    loss = torch.stack(each).mean()
+    if settings.pull:
+        apart = 1 - (left[:count] * right[:count]).sum(dim=1).float()
+        loss = loss + settings.pull * (weight * apart).sum() / weight.sum()
+    return loss
+
+
+def _alike(data: Data, kind: Kind, these: Ints, those: Ints, above: float) -> NDArray[np.bool_]:
+    """Whether texts of pairs `these` (n,) and `those` (m,) mean about the same: (n, m).
+
+    By their rows before training, since a text that learns could else come near others to be excused. Pairs
+    without texts are not alike."""
+    found = np.zeros((len(these), len(those)), np.bool_)
+    for modality, side in zip(kind.modalities, (kind.left, kind.right), strict=True):
+        if modality == "text":
+            rows = data.rows[modality]
+            found |= rows[side[these]] @ rows[side[those]].T > above
+    return found
 
 
 def _mined(rows: Rows, data: Data, settings: Settings, epoch: int) -> dict[str, Tensor]:
@@ -188,14 +216,17 @@ def _mixed(seed: int, step: int) -> int:
     return int(np.random.SeedSequence([seed, 3, step]).generate_state(1)[0])
 
 
-def rows_of(model: Learner) -> Rows:
-    """All rows of a modality as the model has them now, each computed once."""
+def rows_of(model: Learner, mean: dict[str, Tensor] | None = None) -> Rows:
+    """All rows of a modality as the model has them now, or with the `mean` weights, each computed once."""
     known: dict[Modality, Vectors] = {}
     training = model.training
 
     def rows(modality: Modality) -> Vectors:
         if modality not in known:
             model.eval()
+            own = {name: tensor.clone() for name, tensor in model.state_dict().items()} if mean else {}
+            if mean:
+                model.load_state_dict(mean)
             count, block = model.count(modality), model.block
             with torch.inference_mode():
                 parts: list[Any] = [
@@ -203,6 +234,8 @@ def rows_of(model: Learner) -> Rows:
                     for begin in range(0, count, block)
                 ]
             known[modality] = np.concatenate(parts)
+            if mean:
+                model.load_state_dict(own)
             model.train(training)
         return known[modality]
 

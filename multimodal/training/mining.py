@@ -28,16 +28,26 @@ class Batch:
     pairs: Ints
 
 
-def batches(data: Data, size: int, seed: int, epoch: int) -> list[Batch]:
+def batches(data: Data, size: int, seed: int, epoch: int, count: int = 0) -> list[Batch]:
     """All training pairs once, shuffled, in batches of one kind each; a last one of fewer than two joins
-    the one before."""
+    the one before. With a `count` about as many pairs instead, drawn by their weights with replacement."""
     rng = np.random.default_rng([seed, epoch])
     made: list[Batch] = []
     for number, kind in enumerate(data.kinds):
-        pairs = rng.permutation(kind.places("train"))
+        pairs = _by_weight(data, kind, count, rng) if count else rng.permutation(kind.places("train"))
         cuts = list(range(size, len(pairs) - 1, size))
         made += [Batch(number, part) for part in np.split(pairs, cuts) if len(part) > 1]
     return [made[place] for place in rng.permutation(len(made))]
+
+
+def _by_weight(data: Data, kind: Kind, count: int, rng: np.random.Generator) -> Ints:
+    """Training pairs of a kind, of `count` among all kinds: as many in each epoch."""
+    places = kind.places("train")
+    weight = kind.weight[places].astype(np.float64)
+    everything = sum(float(one.weight[one.places("train")].sum(dtype=np.float64)) for one in data.kinds)
+    if not weight.sum():
+        return places[:0]
+    return rng.choice(places, round(count * weight.sum() / everything), p=weight / weight.sum())
 
 
 def mine(data: Data, rows: Callable[[Modality], Vectors], seed: int, epoch: int) -> list[tuple[Ints, Ints]]:

@@ -56,6 +56,17 @@ class Settings:
     dropout: float = 0.1
     hard: int = 1
     """Negatives found for each pair and direction: things that the space takes for the right answer."""
+    alike: float = 1.0
+    """Texts whose rows before training have a cosine above this are no negatives of each other; at 1 only
+    equal texts are not."""
+    pull: float = 0.0
+    """Weight of 1 - cosine between the two sides of a pair (the alignment of Wang and Isola 2020)."""
+    drawn: int = 0
+    """Pairs of an epoch, drawn by their weights with replacement; 0 shows each pair once and weights its
+    loss instead."""
+    average: float = 0.0
+    """Share of itself that a running mean of the weights keeps at each step (0.995: of some 200 steps), which
+    is then what validation judges and what is kept; 0 keeps the weights themselves."""
     hold: float = 100.0
     """Weight of 1 - cosine between what generic rows are and were."""
     lose: float = 0.005
@@ -159,14 +170,20 @@ def _check(settings: Settings) -> None:
         "patience": 1,
         "hard": 0,
         "hold": 0,
+        "pull": 0,
+        "drawn": 0,
         "decay": 0,
     }
     for name, bound in least.items():
         if getattr(settings, name) < bound:
             raise QueryError(f"{name} is at least {bound}, not {getattr(settings, name)}.")
+    if settings.drawn == 1:
+        raise QueryError("drawn is 0 or at least 2 pairs, not 1.")
+    if not -1 <= settings.alike <= 1:
+        raise QueryError(f"alike is a cosine from -1 to 1, not {settings.alike}.")
     for name in ("rate", "lora_alpha"):
         if not getattr(settings, name) > 0:
             raise QueryError(f"{name} is above 0, not {getattr(settings, name)}.")
-    for name in ("warmup", "dropout", "lose", "validation"):
+    for name in ("warmup", "dropout", "lose", "validation", "average"):
         if not 0 <= getattr(settings, name) < 1:
             raise QueryError(f"{name} is a share from 0 to below 1, not {getattr(settings, name)}.")

@@ -23,7 +23,7 @@ from multimodal.training import Settings, features, fit, learn
 from multimodal.training.data import assemble
 from multimodal.training.features import Feature
 from multimodal.training.heads import Head, Heads
-from multimodal.training.loop import train
+from multimodal.training.loop import _alike, train
 from multimodal.training.losses import info_nce, sigmoids
 from multimodal.training.mining import batches, drawn, mine
 from multimodal.training.scores import kept, recall, scored
@@ -190,7 +190,7 @@ def test_training_stops_when_validation_has_had_enough() -> None:
 
 
 KILLED = """
-import os, signal, sys
+import json, os, signal, sys
 from pathlib import Path
 import numpy as np
 from multimodal.training import Settings
@@ -198,7 +198,7 @@ from multimodal.training import loop, checkpoint
 from multimodal.training.data import assemble
 from tests.training.test_training import made, model_of
 
-settings = Settings(epochs=4, batch=8, hidden=8, accumulate=2, hard=2)
+settings = Settings(epochs=4, batch=8, hidden=8, accumulate=2, hard=2, **json.loads(sys.argv[3]))
 pairs, known = made(60)
 data = assemble(pairs, known, 0.2, 0)
 kept, deadly = Path(sys.argv[1]), int(sys.argv[2])
@@ -220,9 +220,11 @@ np.savez(kept.with_suffix(".npz"), history=lines, **{k: v.numpy() for k, v in mo
 
 @pytest.mark.slow
 @pytest.mark.skipif(not hasattr(signal, "SIGKILL"), reason="no SIGKILL here")
-def test_a_killed_training_goes_on_with_the_same_numbers(tmp_path: Path) -> None:
+@pytest.mark.parametrize("settings", ["{}", '{"average": 0.9, "alike": 0.3, "pull": 0.5, "drawn": 40}'])
+def test_a_killed_training_goes_on_with_the_same_numbers(tmp_path: Path, settings: str) -> None:
     def run(name: str, deadly: int) -> int:
-        command = [sys.executable, "-c", KILLED, str(tmp_path / f"{name}.safetensors"), str(deadly)]
+        given = (str(tmp_path / f"{name}.safetensors"), str(deadly), settings)
+        command = [sys.executable, "-c", KILLED, *given]
         return subprocess.run(command, cwd=Path(__file__).parents[2], capture_output=True).returncode
 
     assert run("whole", -1) == 0
@@ -235,10 +237,15 @@ def test_a_killed_training_goes_on_with_the_same_numbers(tmp_path: Path) -> None
         np.testing.assert_array_equal(whole[name], killed[name])
 
 
-def test_an_interrupted_training_goes_on_with_the_same_numbers(tmp_path: Path) -> None:
+@pytest.mark.parametrize(
+    "options", [{}, {"average": 0.9, "hard": 1}, {"alike": 0.3, "pull": 1.0, "drawn": 40}]
+)
+def test_an_interrupted_training_goes_on_with_the_same_numbers(
+    tmp_path: Path, options: dict[str, float]
+) -> None:
     pairs, known = made(60)
     data = assemble(pairs, known, 0.2, 0)
-    settings = Settings(epochs=4, batch=8, hidden=8, accumulate=2)
+    settings = Settings(epochs=4, batch=8, hidden=8, accumulate=2, **options)
     whole = model_of(data, settings)
     undisturbed = train(whole, data, settings).history
 
@@ -260,6 +267,49 @@ def test_an_interrupted_training_goes_on_with_the_same_numbers(tmp_path: Path) -
     kept_file.write_bytes(kept_file.read_bytes()[:100])
     with pytest.raises(SpaceError, match="remove it to begin anew"):
         train(model_of(data, settings), data, settings, kept_file)
+
+
+def test_what_is_kept_is_the_running_mean_and_training_goes_on_from_the_weights() -> None:
+    pairs, known = made(60)
+    data = assemble(pairs, known, 0.0, 0)
+    kept, steps = {}, []
+    for average in (0.0, 0.9):
+        model = model_of(data, settings := Settings(epochs=3, batch=20, hard=0, average=average))
+        train(model, data, settings, listener=lambda line: steps.append(line["loss"]))
+        kept[average] = {name: tensor.clone() for name, tensor in model.state_dict().items()}
+    assert steps[:3] == steps[3:]  # looking at the mean leaves the weights where they were
+    start = model_of(data, settings).state_dict()
+    name = "heads.text.outer.weight"
+    moved = {average: float((state[name] - start[name]).norm()) for average, state in kept.items()}
+    assert 0 < moved[0.9] < moved[0.0]
+
+
+def test_alike_texts_are_no_negatives_and_pull_draws_pairs_together() -> None:
+    pairs, known = made(6)
+    data = assemble(pairs, known, 0.0, 0)
+    kind = data.kinds[0]
+    near = _alike(data, kind, np.arange(6), np.arange(6), 0.2)
+    texts = data.rows["text"][kind.left]
+    np.testing.assert_array_equal(near, texts @ texts.T > 0.2)
+    losses = {}
+    for name, options in {"none": {}, "alike": {"alike": -1.0}, "pull": {"pull": 2.0}}.items():
+        settings = Settings(epochs=1, batch=6, hard=0, hold=0, **options)  # type: ignore[arg-type]
+        losses[name] = train(model_of(data, settings), data, settings).history[0]["loss"]
+    assert losses["alike"] == pytest.approx(0, abs=1e-6)  # nothing is left to be told apart
+    apart = 1 - (texts * data.rows["image"][kind.right]).sum(axis=1).mean()
+    assert losses["pull"] - losses["none"] == pytest.approx(2 * apart, abs=1e-4)
+
+
+def test_pairs_are_drawn_by_their_weights() -> None:
+    pairs, known = made(10, weights=[9.0] + [1.0] * 9)
+    data = assemble(pairs, known, 0.0, 0)
+    epochs = [batches(data, 50, 0, epoch, 200) for epoch in range(20)]
+    count = sum(np.bincount(batch.pairs, minlength=10) for epoch in epochs for batch in epoch)
+    assert count.sum() == 20 * 200 and abs(count[0] / count.sum() - 0.5) < 0.03
+    with pytest.raises(QueryError, match="drawn is 0 or at least 2"):
+        Settings(drawn=1)
+    with pytest.raises(QueryError, match="alike is a cosine"):
+        Settings(alike=1.5)
 
 
 def test_features_are_computed_once_and_only_for_the_encoder_that_made_them(
