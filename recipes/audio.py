@@ -32,7 +32,7 @@ def main() -> None:
     parser.add_argument("--teacher", type=Path, required=True, help="yamnet.tflite, its class map beside it")
     parser.add_argument("--permissive-only", action="store_true", help="leave out GPL and share-alike sounds")
     parser.add_argument("--stage", choices=STAGES, action="append", help="run only this stage (repeatable)")
-    parser.add_argument("--shards", type=int, default=52, help="files of 1,024 training windows")
+    parser.add_argument("--shards", type=int, default=130, help="files of 1,024 training windows")
     parser.add_argument("--epochs", type=int, default=2, help="times that the student sees each window")
     parser.add_argument("--rate", type=float, default=2e-3, help="peak learning rate of the student")
     parser.add_argument("--start", type=Path, help="student.safetensors to begin with instead of noise")

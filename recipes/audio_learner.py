@@ -22,7 +22,7 @@ from multimodal.training.loop import train
 from multimodal.training.settings import Settings
 from multimodal.types import Modality
 
-TEMPERATURE = 0.05
+TEMPERATURE = 0.025
 SIMILAR = (0.75, 0.9)
 """Captions this close (cosine), bare or as "the sound of a ...", are not told apart."""
 DROPPED = 0.2
