@@ -1,26 +1,30 @@
 """Make the image tower: features of every picture, a trained residual, image.onnx and image.safetensors.
 
     python -m recipes.image [--permissive-only] [--validate] [--folder FOLDER] [--threads N]
+        [--seeds N] [--set NAME=VALUE]...
 
-`--validate` trains without the validation stamps, prints their numbers as it goes and writes nothing:
-settings are chosen on it. `--permissive-only` leaves out every source under copyleft terms.
+`--validate` trains without the validation stamps, prints their numbers and writes nothing: settings are
+chosen on it. `--permissive-only` leaves out every source under copyleft terms. With several `--seeds` the
+weights are the mean of as many trainings that begin alike and see pictures in other orders. `--set` changes a
+setting of `multimodal train`, or of the recipe (`recipes.image_train.Tower`).
 """
 
 from __future__ import annotations
 
 import argparse
 import time
-from dataclasses import replace
+from dataclasses import fields, replace
 from pathlib import Path
 
 import numpy as np
 import torch
 
 from multimodal.towers.image_module import SIZE, StarterImageModule
+from multimodal.training.settings import Settings
 from recipes import image_data, image_features
 from recipes.config import STARTER, write_section
 from recipes.export import difference, export
-from recipes.image_train import Settings, embed, train
+from recipes.image_train import SETTINGS, Tower, embed, soup, train
 from recipes.measures import fit_logit_scale, ranks, recall
 
 AGREE = 1e-3
@@ -66,6 +70,18 @@ def write(module: StarterImageModule, folder: Path) -> None:
         write_section("logit_scale", LOGIT_SCALE)
 
 
+def changed(options: list[str]) -> tuple[Settings, Tower]:
+    """The recipe with other values, given as NAME=VALUE."""
+    settings, tower = SETTINGS, Tower()
+    for option in options:
+        name, _, value = option.partition("=")
+        if name in {one.name for one in fields(tower)}:
+            tower = replace(tower, **{name: type(getattr(tower, name))(value)})
+        else:
+            settings = settings.with_(**{name: type(getattr(settings, name))(value)})
+    return settings, tower
+
+
 def main() -> None:
     style = argparse.RawDescriptionHelpFormatter
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=style)
@@ -73,22 +89,30 @@ def main() -> None:
     parser.add_argument("--validate", action="store_true")
     parser.add_argument("--folder", type=Path, default=STARTER)
     parser.add_argument("--threads", type=int, default=1)
-    parser.add_argument("--steps", type=int, default=Settings().steps)
+    parser.add_argument("--seeds", type=int, default=1)
+    parser.add_argument("--set", action="append", default=[], metavar="NAME=VALUE")
     args = parser.parse_args()
     torch.set_num_threads(args.threads)
     image_features.ensure(image_data.MODE, args.threads)
     begun = time.time()
+    settings, tower = changed(args.set)
     data = image_data.gather(args.permissive_only, args.validate)
     photos = image_data.photos(args.permissive_only)
     print(f"{len(data.pictures)} pictures, {len(data.share)} rows, {len(data.texts)} wordings")
 
-    def report(step: int, module: StarterImageModule) -> None:
-        if args.validate:
-            print(measure(module), flush=True)
+    def told(line: dict[str, float]) -> None:
+        print(f"step {line['step']:.0f}: {line['seconds']:.0f} s, loss {line['loss']:.3f}", flush=True)
 
-    module = train(data, photos, replace(Settings(), steps=args.steps), report)
+    modules = []
+    for seed in range(args.seeds):
+        modules.append(train(data, photos, replace(settings, seed=seed), tower, listener=told))
+        if args.validate:
+            print(f"seed {seed}: {measure(modules[-1])}", flush=True)
+    module = soup(modules)
     print(f"trained in {time.time() - begun:.0f} s")
-    if not args.validate:
+    if args.validate:
+        print(measure(module))
+    else:
         write(module, args.folder)
 
 

@@ -1,41 +1,58 @@
-"""Train the residual of the image tower on cached features. One loop, read top to bottom."""
+"""Train the residual of the image tower on cached features, in the loop of `multimodal train`.
+
+Here are what learns (`Learner`), what it learns from and the settings; batches, loss, rate, running mean of
+the weights and checkpoint are those of `multimodal.training.loop`.
+"""
 
 from __future__ import annotations
 
-import math
-import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from torch import Tensor
+from torch import Tensor, nn
 from torch.nn import functional as F
 
 from multimodal.towers.image_module import ResidualSizes, StarterImageModule
+from multimodal.training import loop
+from multimodal.training.data import Data, Kind
+from multimodal.training.settings import Settings
+from multimodal.types import Modality
 from recipes.image_classes import class_vectors
 from recipes.image_data import Labelled, Rows
-from recipes.image_features import Half, pretrained_backbone
+from recipes.image_features import pretrained_backbone
+
+BATCH = 512
+EPOCH = 50
+"""Steps in an epoch of pairs drawn by weight."""
+SETTINGS = Settings(
+    parts=("head.image",),
+    epochs=9,
+    batch=BATCH,
+    drawn=EPOCH * BATCH,
+    rate=1e-3,
+    warmup=0.13,
+    decay=0.05,
+    alike=0.8,
+    pull=1.0,
+    hard=0,
+    hold=16.0,  # 1 - cosine to ConSE, on photos and on photos made clear
+    average=0.995,
+    device="cpu",
+)
+"""What the runs on validation stamps chose; README.md states what each was tried against."""
 
 
 @dataclass(frozen=True)
-class Settings:
-    """What the runs on validation stamps chose; README.md states what each was tried against."""
+class Tower:
+    """The parts of the recipe that are not the loop's."""
 
     sizes: ResidualSizes = field(default_factory=lambda: ResidualSizes(dropout=0.25))
-    steps: int = 450
-    batch: int = 512
-    photos: int = 64
-    rate: float = 1e-3
-    decay: float = 0.05
     temperature: float = 0.07
-    alike: float = 0.8
-    """Texts whose cosine is above this are no negatives of each other."""
-    pull: float = 1.0
-    """Weight of 1 - cosine to the caption."""
-    anchor: float = 16.0
-    """Weight of 1 - cosine to ConSE on photos and on photos made clear."""
     clearest: float = 10.0
     """Logits by which the class of a made-up clear photo leads at most."""
     overshoot: float = 1.6
@@ -46,23 +63,82 @@ class Settings:
     """Factor on `strength` after training: photos keep their class, clip art loses little."""
     sharpness: float = 1.0
     noise: float = 0.05
-    average: float = 0.995
-    """Decay of the running mean of the weights, which is what is kept."""
+    """Standard deviation of the factor on each channel."""
     seed: int = 0
+    """Of the first weights: those of a soup begin alike, `Settings.seed` is the order of what is shown."""
 
 
-def untrained(settings: Settings) -> StarterImageModule:
+class Learner(nn.Module):
+    """The residual of a tower; the interface is that of `multimodal.training.heads.Heads`.
+
+    Texts are wordings, frozen; a picture is one of its rows of features, drawn anew each time, in training,
+    and the first of them, the picture as it is, otherwise.
+    """
+
+    block = 512
+
+    def __init__(self, module: StarterImageModule, data: Labelled, photos: Rows, tower: Tower) -> None:
+        super().__init__()
+        self.residual, self.frozen = module.residual, (module,)  # a tuple: its weights are no state of ours
+        self.data, self.photos, self.tower = data, photos, tower
+        self.texts = torch.from_numpy(data.texts)
+        self.order = np.argsort(data.rows.item, kind="stable")
+        self.counts = np.bincount(data.rows.item, minlength=len(data.pictures))
+        self.starts = np.cumsum(self.counts) - self.counts
+        self.conse, self.conse_photos = conse(module, data.rows), conse(module, photos)  # once is enough
+        self.scale, self.bias = torch.tensor(1 / tower.temperature), torch.tensor(0.0)
+
+    def count(self, modality: Modality) -> int:
+        """Of wordings or pictures."""
+        return len(self.texts) if modality == "text" else len(self.counts)
+
+    def embed(self, modality: Modality, places: NDArray[np.int64]) -> Tensor:
+        """Unit rows (n, 384) of wordings or pictures."""
+        if modality == "text":
+            return self.texts[torch.from_numpy(places)]
+        within = torch.rand(len(places)).numpy() * self.counts[places] if self.training else 0
+        rows = self.order[self.starts[places] + np.asarray(within, np.int64)]
+        seen, means = _tensors(self.data.rows, rows)
+        return self._unit(self._noisy(seen), means, self.conse[torch.from_numpy(rows)])
+
+    def moved(self, rng: np.random.Generator, count: int) -> Tensor:
+        """Mean of 1 - cosine to ConSE of `count` photos and of as many made clear from them."""
+        drawn = rng.choice(len(self.photos.item), count)
+        seen, means = _tensors(self.photos, drawn)
+        seen = self._noisy(seen)
+        clear = _cleared(self.frozen[0], seen, self.tower, rng)
+        with torch.no_grad():
+            mixed = torch.cat([self.conse_photos[torch.from_numpy(drawn)], self.frozen[0].conse(clear)])
+        rows = self._unit(torch.cat([seen, clear]), torch.cat([means, means]), mixed)
+        return 1 - (rows * F.normalize(mixed, dim=-1)).sum(1).mean()
+
+    def groups(self, decay: float) -> list[dict[str, Any]]:
+        """Parameters for the optimiser: matrices are drawn to zero, which is ConSE; biases are not."""
+        matrices = [one for one in self.residual.parameters() if one.ndim > 1]
+        others = [one for one in self.residual.parameters() if one.ndim < 2]
+        return [{"params": matrices, "weight_decay": decay}, {"params": others, "weight_decay": 0.0}]
+
+    def _unit(self, places: Tensor, means: Tensor, mixed: Tensor) -> Tensor:
+        return F.normalize(self.tower.strength * mixed + self.residual(places, means, mixed), dim=-1)
+
+    def _noisy(self, places: Tensor) -> Tensor:
+        if not (self.training and self.tower.noise):
+            return places
+        return places * (1 + self.tower.noise * torch.randn(len(places), 1, places.shape[2]))
+
+
+def untrained(tower: Tower) -> StarterImageModule:
     """Frozen backbone, classifier and class vectors under a residual with fresh weights."""
-    torch.manual_seed(settings.seed)
-    module = StarterImageModule(settings.sizes)
+    torch.manual_seed(tower.seed)
+    module = StarterImageModule(tower.sizes)
     backbone, weight, bias = pretrained_backbone()
     module.backbone.load_state_dict(backbone.state_dict())
     with torch.no_grad():
         module.classifier.weight.copy_(weight)
         module.classifier.bias.copy_(bias)
         module.class_vectors.copy_(torch.from_numpy(class_vectors()))
-        module.strength.fill_(settings.strength)
-        module.sharpness.fill_(settings.sharpness)
+        module.strength.fill_(tower.strength)
+        module.sharpness.fill_(tower.sharpness)
         module.residual.out.weight.mul_(0.3)
         module.residual.out.bias.zero_()
     for part in (module.backbone, module.classifier):
@@ -74,66 +150,46 @@ def untrained(settings: Settings) -> StarterImageModule:
 def train(
     data: Labelled,
     photos: Rows,
-    settings: Settings,
-    report: Callable[[int, StarterImageModule], None] | None = None,
+    settings: Settings = SETTINGS,
+    tower: Tower | None = None,
+    kept: Path | None = None,
+    listener: Callable[[dict[str, float]], object] | None = None,
 ) -> StarterImageModule:
-    """The module with a trained residual: a contrastive loss over captions, drawn anew each step.
+    """The module with a trained residual, in evaluation mode; `kept` and `listener` are those of the loop.
 
-    `report(step, module)` sees the averaged weights every 200 steps.
+    Raises SpaceError.
     """
-    module = untrained(settings)
-    rng = np.random.default_rng(settings.seed)
-    residual = module.residual
+    tower = tower or Tower()
+    module = untrained(tower)
     _standardise(module, data)
-    best = list(residual.parameters())
-    optimiser = torch.optim.AdamW(best, lr=settings.rate, weight_decay=settings.decay, betas=(0.9, 0.98))
-    averaged = torch.optim.swa_utils.AveragedModel(
-        module, multi_avg_fn=torch.optim.swa_utils.get_ema_multi_avg_fn(settings.average)
-    )
-    texts = torch.from_numpy(data.texts)
-    mixed, mixed_photos = conse(module, data.rows), conse(module, photos)  # frozen: once is enough
-    begun, running = time.time(), 0.0
-    for step in range(settings.steps):
-        warm = min(1.0, (step + 1) / 60)
-        wave = 0.5 * (1 + math.cos(math.pi * step / settings.steps))
-        optimiser.param_groups[0]["lr"] = settings.rate * warm * (0.02 + 0.98 * wave)
+    learner = Learner(module, data, photos, tower)
+    loop.train(learner, pairs(data, tower.first_wording), settings, kept, listener)  # type: ignore[arg-type]
+    module.strength.mul_(tower.surer)
+    return module.eval()
 
-        rows = rng.choice(len(data.share), settings.batch, p=data.share)
-        rows = rows[np.unique(data.rows.item[rows], return_index=True)[1]]  # one row an item
-        text = texts[_wording(data, data.rows.item[rows], settings.first_wording, rng)]
-        anchors = rng.choice(len(photos.item), settings.photos)
-        places = _tensor(data.rows.places, rows, photos.places, anchors)
-        means = _tensor(data.rows.means, rows, photos.means, anchors)
-        if settings.noise:
-            places = places * (1 + settings.noise * torch.randn(len(places), 1, places.shape[2]))
 
-        module.train()
-        clear = _cleared(module, places[len(rows) :], settings, rng)
-        places, means = torch.cat([places, clear]), torch.cat([means, means[len(rows) :]])
-        sure = torch.cat([mixed[rows], mixed_photos[anchors], module.conse(clear)])
-        out = F.normalize(settings.strength * sure + residual(places, means, sure), dim=-1)
-        image, photo = out[: len(rows)], out[len(rows) :]
-        contrast = _contrast(image, text, settings)
-        pull = (1 - (image * text).sum(1)).mean()
-        anchor = (1 - (photo * F.normalize(sure[len(rows) :], dim=-1)).sum(1)).mean()
-        loss = contrast + settings.pull * pull + settings.anchor * anchor
-        optimiser.zero_grad()
-        loss.backward()
-        torch.nn.utils.clip_grad_norm_(best, 1.0)
-        optimiser.step()
-        averaged.update_parameters(module)
-        running += 0.02 * (float(loss) - running)
-        if report and (step + 1) % 200 == 0:
-            took = time.time() - begun
-            print(
-                f"step {step + 1}: {took:.0f} s, loss {running:.3f}, last contrast {float(contrast):.3f},"
-                f" pull {float(pull):.3f}, anchor {float(anchor):.3f}",
-                flush=True,
-            )
-            report(step + 1, averaged.module.eval())
-    trained: StarterImageModule = averaged.module
-    trained.strength.mul_(settings.surer)
-    return trained.eval()
+def pairs(data: Labelled, first: float) -> Data:
+    """Each wording with its picture, weighted by how often the picture is to be drawn and, with chance
+    `first`, as its best caption."""
+    counts = np.diff(data.begin)
+    item = np.repeat(np.arange(len(counts)), counts)
+    share = np.bincount(data.rows.item, weights=data.share, minlength=len(counts))
+    weight = share[item] * (1 - first) / counts[item]
+    said = counts > 0
+    weight[data.begin[:-1][said]] += first * share[said]
+    number = np.arange(len(item))
+    split = np.zeros(len(item), np.int64)
+    weight = (weight / weight.mean()).astype(np.float32)
+    kind = Kind(("text", "image"), number, item, number, item, weight, split)
+    return Data({"text": data.texts}, [kind], "pictures")
+
+
+def soup(modules: list[StarterImageModule]) -> StarterImageModule:
+    """The mean of the weights of towers that began alike (Wortsman et al. 2022, Model soups)."""
+    states = [module.residual.state_dict() for module in modules]
+    mean = {name: torch.stack([state[name] for state in states]).mean(0) for name in states[0]}
+    modules[0].residual.load_state_dict(mean)
+    return modules[0]
 
 
 def _standardise(module: StarterImageModule, data: Labelled) -> None:
@@ -143,23 +199,12 @@ def _standardise(module: StarterImageModule, data: Labelled) -> None:
         module.residual.mean_scale.copy_(torch.from_numpy(1 / (sample.std(0) + 1e-3)))
 
 
-def _wording(
-    data: Labelled, items: NDArray[np.int64], first: float, rng: np.random.Generator
-) -> NDArray[np.int64]:
-    """Index of one text of each item: the best with chance `first`, else any."""
-    begin, count = data.begin[items], data.begin[items + 1] - data.begin[items]
-    any_of = (rng.random(len(items)) * count).astype(np.int64)
-    chosen: NDArray[np.int64] = begin + np.where(rng.random(len(items)) < first, 0, any_of)
-    return chosen
+def _tensors(rows: Rows, at: NDArray[np.int64]) -> tuple[Tensor, Tensor]:
+    """Places (n, 9, 1280) and stage means (n, 856) of some rows, float32."""
+    return tuple(torch.from_numpy(values[at].astype(np.float32)) for values in (rows.places, rows.means))  # type: ignore[return-value]
 
 
-def _tensor(a: Half, rows: NDArray[np.int64], b: Half, more: NDArray[np.int64]) -> Tensor:
-    return torch.from_numpy(np.concatenate([a[rows], b[more]]).astype(np.float32))
-
-
-def _cleared(
-    module: StarterImageModule, places: Tensor, settings: Settings, rng: np.random.Generator
-) -> Tensor:
+def _cleared(module: StarterImageModule, places: Tensor, tower: Tower, rng: np.random.Generator) -> Tensor:
     """Photos' places (n, 9, 1280) moved along a random class's weights until the classifier is sure of it.
 
     There are few photos to learn from; these stand in for photos of all 1,000 classes: where the
@@ -170,21 +215,11 @@ def _cleared(
     toward = weight[classes] - weight.mean(0)
     logits = module.classifier(places.mean(1))
     behind = logits.max(1).values - logits.gather(1, classes[:, None])[:, 0]
-    margin = torch.from_numpy(rng.uniform(0.0, settings.clearest, len(places)).astype(np.float32))
+    margin = torch.from_numpy(rng.uniform(0.0, tower.clearest, len(places)).astype(np.float32))
     step = (behind + margin) / (toward * toward).sum(1)
     where = torch.from_numpy(rng.uniform(0.2, 1.8, (len(places), places.shape[1], 1)).astype(np.float32))
     # half of what is added falls below zero or above six, which no feature does
-    return (places + settings.overshoot * step[:, None, None] * toward[:, None] * where).clamp(0.0, 6.0)
-
-
-def _contrast(image: Tensor, text: Tensor, settings: Settings) -> Tensor:
-    """Both ways over the batch; pairs whose texts are alike are taken out of the denominator."""
-    scores = image @ text.T / settings.temperature
-    alike = text @ text.T > settings.alike
-    alike.fill_diagonal_(False)
-    scores = scores.masked_fill(alike, -1e4)
-    target = torch.arange(len(image))
-    return 0.5 * (F.cross_entropy(scores, target) + F.cross_entropy(scores.T, target))
+    return (places + tower.overshoot * step[:, None, None] * toward[:, None] * where).clamp(0.0, 6.0)
 
 
 def conse(module: StarterImageModule, rows: Rows, batch: int = 1024) -> Tensor:

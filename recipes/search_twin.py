@@ -36,10 +36,10 @@ def make_image(folder: Path) -> None:
     from multimodal.towers.image_module import SIZE
     from recipes import image_data
     from recipes.export import export
-    from recipes.image_train import Settings, train
+    from recipes.image_train import train
 
     data = image_data.gather(permissive_only=False, validating=True)
-    module = train(data, image_data.photos(), Settings())
+    module = train(data, image_data.photos())
     example = torch.randint(0, 256, (2, SIZE, SIZE, 3), dtype=torch.uint8)
     export(module, example, folder, "image", "pixels")
 
