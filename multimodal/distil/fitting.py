@@ -71,10 +71,10 @@ def fit(
     model.train()
     optimiser = torch.optim.AdamW(_groups(model), lr=course.rate, betas=(0.9, 0.98))
     state = checkpoint.State()
-    found = checkpoint.load(kept, model, optimiser) if kept is not None else None
+    means = averaging.begun(model) if mean else None
+    found = checkpoint.load(kept, model, optimiser, means) if kept is not None else None
     if found is not None:
         state = found[0]
-    means = (found[1] if found is not None else {}) or (averaging.begun(model) if mean else {})
     order = batches(state.epoch)
     total, saved = course.epochs * len(order), time.monotonic()
     while state.epoch < course.epochs:
@@ -89,19 +89,19 @@ def fit(
                 loss(got, wanted).backward()
             torch.nn.utils.clip_grad_norm_(model.parameters(), CLIPPED)
             optimiser.step()
-            if mean:
+            if means is not None:
                 averaging.follow(means, model, mean, state.step)
             state.step, state.batch = state.step + 1, state.batch + 1
             if kept is not None and time.monotonic() - saved >= EVERY:
-                checkpoint.save(kept, state, model, optimiser, means, {})
+                checkpoint.save(kept, state, model, optimiser, {}, {}, means)
                 saved = time.monotonic()
             if progress is not None:
                 progress("training", state.step, total)
         state.epoch, state.batch = state.epoch + 1, 0
         order = batches(state.epoch)
     if kept is not None:
-        checkpoint.save(kept, state, model, optimiser, means, {})
-    if mean:
+        checkpoint.save(kept, state, model, optimiser, {}, {}, means)
+    if means is not None:
         model.load_state_dict(means)
     model.eval()
     return found is not None
