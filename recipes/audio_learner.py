@@ -23,8 +23,6 @@ from multimodal.training.settings import Settings
 from multimodal.types import Modality
 
 TEMPERATURE = 0.025
-SIMILAR = (0.75, 0.9)
-"""Captions this close (cosine), bare or as "the sound of a ...", are not told apart."""
 DROPPED = 0.2
 """Share of the features that is left out in training."""
 CONSE = 0.5
@@ -62,17 +60,6 @@ class Lessons:
     mixtures: Heard
     scores: torch.Tensor
     classes: torch.Tensor
-
-
-class Alike(Kind):
-    """Captions and clips, by the numbers of captions: a clip belongs to all that mean about its own."""
-
-    similar: NDArray[np.bool_]
-
-    def belongs(
-        self, codes: NDArray[np.int64], left: NDArray[np.int64], right: NDArray[np.int64]
-    ) -> NDArray[np.bool_]:
-        return self.similar[left[:, None], right[None, :]]
 
 
 class Learner(torch.nn.Module):
@@ -141,24 +128,14 @@ class Learner(torch.nn.Module):
 
 
 def train_place(place: TextPlace, lessons: Lessons, settings: Settings) -> None:
-    """Train the perceptron of a place and leave it in evaluation mode."""
-    captions, owner = lessons.captions, lessons.owner
-    near = (captions[0] @ captions[0].T > SIMILAR[0]) | (captions[1] @ captions[1].T > SIMILAR[1])
-    near.fill_diagonal_(True)
-    counts = np.bincount(owner, minlength=captions.shape[1])
-    weight = counts[owner] ** -0.5
-    n = len(owner)
-    kind = Alike(
-        ("text", "audio"),
-        owner,
-        np.arange(n),
-        owner,
-        owner,
-        (weight / weight.mean()).astype(np.float32),
-        np.zeros(n, np.int64),
-    )
-    object.__setattr__(kind, "similar", near.numpy())
-    train(Learner(place, lessons), Data({}, [kind], "sounds"), settings)  # type: ignore[arg-type]
+    """Train the perceptron of a place and leave it in evaluation mode. A clip counts the less the more there
+    are of its caption: as 1 / sqrt of their number."""
+    owner, clips = lessons.owner, np.arange(len(lessons.owner))
+    weight = np.bincount(owner)[owner] ** -0.5
+    shares = (weight / weight.mean()).astype(np.float32)
+    kind = Kind(("text", "audio"), owner, clips, owner, owner, shares, np.zeros_like(clips))
+    data = Data({"text": lessons.captions[0].numpy()}, [kind], "sounds")
+    train(Learner(place, lessons), data, settings)  # type: ignore[arg-type]
     place.eval()
 
 

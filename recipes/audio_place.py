@@ -28,6 +28,8 @@ from recipes.sounds import AUDIO, Clip, gather, plain_caption
 from recipes.text_teacher import embed_texts
 
 TEMPLATES = ("{}", "the sound of a {}", "a {} can be heard")
+ALIKE = 0.75
+"""Captions this close (cosine) are not told apart."""
 AUGMENTED = 16_000
 SHARDS = 16
 STEPS = 700
@@ -106,6 +108,7 @@ def taught(place: TextPlace, lessons: Lessons) -> None:
         warmup=0.02,
         hard=0,
         hold=1.0,
+        alike=ALIKE,
         bf16=cpu_has_bf16(),
     )
     train_place(place, lessons, settings)

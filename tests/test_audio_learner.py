@@ -1,4 +1,4 @@
-"""The recipe's learner goes through the product's loop: captions are told apart, like ones are not."""
+"""The recipe's learner goes through the product's loop: captions are told apart, clip by clip."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from torch.nn import functional as F
 
 from multimodal.towers.audio_module import CLASSES, DIM, FEATURES, TextPlace
 from multimodal.training.settings import Settings
-from recipes.audio_learner import Alike, Heard, Learner, Lessons, clip_rows, train_place
+from recipes.audio_learner import Heard, Learner, Lessons, clip_rows, train_place
 
 CLIPS, CAPTIONS = 40, 10
 SHORT = Settings(epochs=15, batch=20, rate=1e-3, decay=0.05, hard=0, hold=1.0)
@@ -61,14 +61,3 @@ def test_a_clip_is_the_mean_of_its_windows_and_one_of_them_in_training() -> None
     learner.train()
     assert not torch.allclose(learner.embed("audio", np.array([3, 7])), whole, atol=1e-3)
     assert torch.isfinite(learner.moved(np.random.default_rng(0), 4))
-
-
-def test_captions_that_mean_about_the_same_are_no_negatives() -> None:
-    numbers = np.arange(3)
-    kind = Alike(
-        ("text", "audio"), numbers, numbers, numbers, numbers, np.ones(3, np.float32), np.zeros(3, np.int64)
-    )
-    alike = np.eye(3, dtype=bool)
-    alike[0, 2] = alike[2, 0] = True
-    object.__setattr__(kind, "similar", alike)
-    np.testing.assert_array_equal(kind.belongs(kind.learned, numbers, numbers), alike)
