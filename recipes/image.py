@@ -5,8 +5,8 @@
 
 `--validate` trains without the validation stamps, prints their numbers and writes nothing: settings are
 chosen on it. `--permissive-only` leaves out every source under copyleft terms. With several `--seeds` the
-weights are the mean of as many trainings that begin alike and see pictures in other orders. `--set` changes a
-setting of `multimodal train`, or of the recipe (`recipes.image_train.Tower`).
+residual is the mean of what as many trainings learned, and as many times as wide. `--set` changes a setting
+of `multimodal train`, or of the recipe (`recipes.image_train.Tower`).
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ from multimodal.training.settings import Settings
 from recipes import image_data, image_features
 from recipes.config import STARTER, write_section
 from recipes.export import difference, export
-from recipes.image_train import SETTINGS, Tower, embed, soup, train
+from recipes.image_train import SETTINGS, Tower, embed, joined, train
 from recipes.measures import fit_logit_scale, ranks, recall
 
 AGREE = 1e-3
@@ -108,7 +108,7 @@ def main() -> None:
         modules.append(train(data, photos, replace(settings, seed=seed), tower, listener=told))
         if args.validate:
             print(f"seed {seed}: {measure(modules[-1])}", flush=True)
-    module = soup(modules)
+    module = joined(modules) if args.seeds > 1 else modules[0]
     print(f"trained in {time.time() - begun:.0f} s")
     if args.validate:
         print(measure(module))

@@ -17,7 +17,13 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from multimodal.towers.image_module import ResidualSizes, StarterImageModule
+from multimodal.towers.image_module import (
+    CHANNELS,
+    STAGE_MEANS,
+    Residual,
+    ResidualSizes,
+    StarterImageModule,
+)
 from multimodal.training import loop
 from multimodal.training.data import Data, Kind
 from multimodal.training.settings import Settings
@@ -65,7 +71,7 @@ class Tower:
     noise: float = 0.05
     """Standard deviation of the factor on each channel."""
     seed: int = 0
-    """Of the first weights: those of a soup begin alike, `Settings.seed` is the order of what is shown."""
+    """Of the first weights; `Settings.seed` is that of the order in which pictures are shown."""
 
 
 class Learner(nn.Module):
@@ -184,12 +190,50 @@ def pairs(data: Labelled, first: float) -> Data:
     return Data({"text": data.texts}, [kind], "pictures")
 
 
-def soup(modules: list[StarterImageModule]) -> StarterImageModule:
-    """The mean of the weights of towers that began alike (Wortsman et al. 2022, Model soups)."""
-    states = [module.residual.state_dict() for module in modules]
-    mean = {name: torch.stack([state[name] for state in states]).mean(0) for name in states[0]}
-    modules[0].residual.load_state_dict(mean)
-    return modules[0]
+def joined(modules: list[StarterImageModule]) -> StarterImageModule:
+    """One tower whose residual is the mean of those of several: as many times wider, the same function.
+
+    Weights of trainings that began alike cannot be averaged here (README.md); what they say can.
+    """
+    first, parts = modules[0], [_plain(module.residual, modules[0].residual) for module in modules]
+    heads, _, each = parts[0]["value"].shape
+    hidden, count = len(parts[0]["hidden.bias"]), len(parts)
+    module = StarterImageModule(
+        ResidualSizes(len(parts[0]["out.bias"]), count * hidden, count * heads * each, count * heads)
+    )
+    wide = module.residual.state_dict()
+    for name in ("query.weight", "query.bias", "value", "hidden.bias"):
+        wide[name] = torch.cat([part[name] for part in parts])
+    wide["out.weight"] = torch.cat([part["out.weight"] for part in parts], 1) / count
+    wide["out.bias"] = torch.stack([part["out.bias"] for part in parts]).mean(0)
+    rows = []
+    for number, part in enumerate(parts):  # each hidden unit sees the pool of its own part alone
+        average, pool, rest = part["hidden.weight"].tensor_split((CHANNELS, CHANNELS + heads * each), 1)
+        pools = [pool if other == number else torch.zeros_like(pool) for other in range(count)]
+        rows.append(torch.cat([average, *pools, rest], 1))
+    wide["hidden.weight"] = torch.cat(rows)
+    wide["mean_shift"], wide["mean_scale"] = first.residual.mean_shift, first.residual.mean_scale
+    whole = {name: tensor for name, tensor in first.state_dict().items() if not name.startswith("residual.")}
+    module.load_state_dict(whole | {f"residual.{name}": tensor for name, tensor in wide.items()})
+    return module.eval()
+
+
+def _plain(residual: Residual, like: Residual) -> dict[str, Tensor]:
+    """The weights of a residual whose norm has no weights of its own and whose stage means are standardised
+    as those of another: the layers behind take them in."""
+    own = {name: tensor.clone() for name, tensor in residual.state_dict().items()}
+    gain, bias = own["norm.weight"], own["norm.bias"]
+    own["query.bias"] += own["query.weight"] @ bias
+    own["query.weight"] *= gain
+    pooled = (bias @ own["value"]).flatten()  # the weights of the places sum to one
+    own["value"] *= gain[:, None]
+    end = CHANNELS + len(pooled)
+    average, pool, means = own["hidden.weight"][:, : end + STAGE_MEANS].tensor_split((CHANNELS, end), 1)
+    moved = (like.mean_shift - residual.mean_shift) * residual.mean_scale
+    own["hidden.bias"] += average @ bias + pool @ pooled + means @ moved
+    average *= gain
+    means *= residual.mean_scale / like.mean_scale
+    return own
 
 
 def _standardise(module: StarterImageModule, data: Labelled) -> None:

@@ -13,7 +13,7 @@ from multimodal.training.loop import train
 
 pytest.importorskip("timm")
 from recipes.image_data import Labelled, Rows
-from recipes.image_train import Learner, Tower, pairs, soup
+from recipes.image_train import Learner, Tower, joined, pairs
 
 SIZES = ResidualSizes(hidden=16, pooled=8, heads=2)
 
@@ -65,7 +65,15 @@ def test_only_the_residual_learns_and_pictures_are_judged_as_they_are() -> None:
     assert not any(name.startswith("residual.mean_") for name in changed)  # how features are standardised
 
 
-def test_a_soup_is_the_mean_of_its_weights() -> None:
-    modules = [module_of(seed) for seed in (0, 1)]
-    one, two = (module.residual.out.weight.clone() for module in modules)
-    torch.testing.assert_close(soup(modules).residual.out.weight, (one + two) / 2)
+def test_joined_towers_say_the_mean_of_what_each_says() -> None:
+    modules = [module_of(seed) for seed in (0, 1, 2)]
+    for module in modules:
+        for name in ("norm.weight", "norm.bias", "query.weight", "query.bias"):
+            torch.nn.init.normal_(module.residual.get_parameter(name))
+        module.residual.mean_shift.normal_()
+        module.residual.mean_scale.uniform_(0.5, 2.0)
+    places, means, mixed = torch.rand(4, 9, 1280), torch.randn(4, STAGE_MEANS), 0.05 * torch.randn(4, 384)
+    with torch.no_grad():
+        each = [module.residual(places, means, mixed) for module in modules]
+        one = joined(modules).residual(places, means, mixed)
+    torch.testing.assert_close(one, torch.stack(each).mean(0), atol=1e-4, rtol=1e-4)

@@ -190,10 +190,17 @@ class StarterImageModule(nn.Module):
 def load_image_module(weights: Path, sizes: ResidualSizes | None = None) -> StarterImageModule:
     """The module with the weights of a safetensors file (float16 there, float32 here), in eval mode.
 
+    Without `sizes` the residual is as wide as the file's.
+
     Raises RuntimeError when the file's tensors are not the module's.
     """
     from safetensors.torch import load_file
 
+    tensors = load_file(str(weights))
+    value, out = tensors.get("residual.value"), tensors.get("residual.out.weight")
+    if sizes is None and value is not None and out is not None:
+        heads, _, each = value.shape
+        sizes = ResidualSizes(*out.shape, heads * each, heads)
     module = StarterImageModule(sizes)
-    module.load_state_dict({name: tensor.float() for name, tensor in load_file(str(weights)).items()})
+    module.load_state_dict({name: tensor.float() for name, tensor in tensors.items()})
     return module.eval()
