@@ -199,8 +199,8 @@ def load_image_module(weights: Path, sizes: ResidualSizes | None = None) -> Star
     tensors = load_file(str(weights))
     value, out = tensors.get("residual.value"), tensors.get("residual.out.weight")
     if sizes is None and value is not None and out is not None:
-        heads, _, each = value.shape
-        sizes = ResidualSizes(*out.shape, heads * each, heads)
+        (heads, _, each), (dim, hidden) = value.shape, out.shape
+        sizes = ResidualSizes(dim, hidden, heads * each, heads)
     module = StarterImageModule(sizes)
     module.load_state_dict({name: tensor.float() for name, tensor in tensors.items()})
     return module.eval()
