@@ -83,6 +83,33 @@ def test_a_cut_in_what_would_be_left_out_is_found(at: int, tmp_path: Path) -> No
     assert all(number >= at for number in numbers)
 
 
+def drawing(number: int, width: int = 320, height: int = 240) -> Image.Image:
+    """A drawing on white, of which others differ little: by 13 to 25 of a thumbnail's levels."""
+    picture = Image.new("RGB", (width, height), "white")
+    left, top = 40 * (number % 5) + 20, 50 * (number % 3) + 20
+    picture.paste(("navy", "teal", "maroon", "olive", "gray")[number % 5], (left, top, left + 70, top + 90))
+    return picture
+
+
+@pytest.mark.parametrize(
+    "held", [24, 36, 40]
+)  # cuts at key frames and between them, of which each second has one
+@pytest.mark.parametrize("moves", [0, 1])  # levels a frame by which the picture darkens
+def test_drawings_on_white_are_told_apart(held: int, moves: int, tmp_path: Path) -> None:
+    path = tmp_path / "x.mp4"
+    with av.open(str(path), "w") as container:
+        stream = container.add_stream("mpeg4", rate=12)
+        stream.width, stream.height, stream.pix_fmt, stream.bit_rate = 320, 240, "yuv420p", 2_000_000
+        for number in range(8 * held):
+            shown = drawing(number // held).point(
+                [max(0, level - moves * (number % held)) for level in range(256)] * 3
+            )
+            container.mux(stream.encode(av.VideoFrame.from_image(shown)))
+        container.mux(stream.encode())
+    starts = [shot.start for shot in shots(path, 2.0)]
+    assert np.allclose(starts, np.arange(8) * held / 12, atol=0.001)
+
+
 def test_most_frames_are_left_out(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     path = film(tmp_path / "x.mp4", [1] * 250, **KINDS["key frames each second"])
     given = 0
