@@ -24,6 +24,7 @@ from recipes.audio_train import trained
 from recipes.audio_windows import Augmenter
 from recipes.config import STARTER, write_section
 from recipes.export import difference, export
+from recipes.measures import fit_logit_scale
 from recipes.sounds import AUDIO, Clip, gather, plain_caption
 from recipes.text_teacher import embed_texts
 
@@ -165,14 +166,15 @@ def finish(
         folder = AUDIO / "permissive"
     module, material = prepared(teacher_path, permissive_only, student, shards)
     start = {name: tensor.clone() for name, tensor in module.place.state_dict().items()}
-    alpha = _validated(module.place, material)
+    alpha, scale = _validated(module.place, material)
     module.place.load_state_dict(start)
     taught(module.place, material.lessons())
-    write(module, alpha, folder)
+    write(module, alpha, scale, folder)
 
 
-def write(module: StarterAudioModule, alpha: float, folder: Path) -> None:
-    """Weights, graph and, in the starter's own folder, their section of config.json."""
+def write(module: StarterAudioModule, alpha: float, scale: float, folder: Path) -> None:
+    """Weights, graph and, in the starter's own folder, their section of config.json, with the logit scale of
+    sounds."""
     module.place.alpha.fill_(alpha)
     mel = LogMel()
     example = torch.randn(2, *mel.shape)
@@ -184,6 +186,7 @@ def write(module: StarterAudioModule, alpha: float, folder: Path) -> None:
             "graph": "audio.onnx",
             "weights": "audio.safetensors",
             "feature_dim": 384,
+            "logit_scale": round(scale, 1),
             "mel": mel.config(),
         }
         write_section("audio", section)
@@ -233,8 +236,9 @@ def _of(heard: Heard, place: dict[int, int], windows: int | None = None) -> Hear
     return heard.chosen(which, index)
 
 
-def _validated(place: TextPlace, material: Material) -> float:
-    """Alpha chosen with a sixth of the captions kept out of training, one clip of each heard as it is."""
+def _validated(place: TextPlace, material: Material) -> tuple[float, float]:
+    """Alpha chosen with a sixth of the captions kept out of training, one clip of each heard as it is; and
+    the scale at which a softmax over ten of those captions is as sure as it is right."""
     names = material.names
     taught(place, material.lessons(lambda name: _sixth(name) != 0))
     first: dict[str, int] = {}
@@ -243,7 +247,11 @@ def _validated(place: TextPlace, material: Material) -> float:
             first.setdefault(name, clip)
     number = {clip: k for k, clip in enumerate(first.values())}
     held = _of(material.captioned, number, len(material.captioned.index) - AUGMENTED)
-    return choose_alpha(place, held, list(first))
+    alpha = choose_alpha(place, held, list(first))
+    place.alpha.fill_(alpha)
+    scale = fit_logit_scale((clip_rows(place, held, len(first)) @ texts_of(list(first))[1].T).numpy())
+    print(f"logit scale {scale:.1f}", flush=True)
+    return alpha, scale
 
 
 def _sixth(name: str) -> int:

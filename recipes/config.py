@@ -17,7 +17,7 @@ def write_section(name: str, values: Any) -> None:
     if isinstance(values, dict) and "weights" in values:
         files = [values[key] for key in ("graph", "weights", "tokenizer") if key in values]
         values = {**values, "weights_hash": weights_hash([STARTER / file for file in files])}
-    config = {"name": "starter", "version": 1, "dim": 384, **config, name: values}
+    config = {"name": "starter", "version": 2, "dim": 384, **config, name: values}
     path.write_text(json.dumps(config, indent=1) + "\n", encoding="utf-8")
 
 
