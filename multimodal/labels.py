@@ -101,13 +101,13 @@ class Classifier:
 
     def of_row(self, row: NDArray[np.floating], modality: Modality) -> list[Label]:
         """Labels of an item's unit row (dim,), most probable first, those above others with them."""
-        cosines = np.asarray(row, np.float32) @ self.rows(modality).T
+        cosines, scale = np.asarray(row, np.float32) @ self.rows(modality).T, self.space.scale(modality)
         if self.none:
             others = np.asarray(row, np.float32) @ self._others.T
             rival = float(np.sort(others)[-3:].mean())
-            chances = probabilities(self.space, np.append(cosines, rival))
+            chances = probabilities(self.space, np.append(cosines, rival), scale)
         else:
-            rival, chances = 0.0, probabilities(self.space, cosines)
+            rival, chances = 0.0, probabilities(self.space, cosines, scale)
         found: dict[Names, tuple[float, float]] = {}
         for path, chance, cosine in zip(self.leaves, chances, cosines, strict=False):
             for length in range(1, len(path) + 1):

@@ -12,24 +12,29 @@ from numpy.typing import NDArray
 
 from multimodal.errors import QueryError
 from multimodal.towers.base import unit
-from multimodal.types import Item, Match, Vectors
+from multimodal.types import Item, Match, Modality, Vectors
 
 if TYPE_CHECKING:
     from multimodal.space import Space
+
+Vector = NDArray[np.float32]
 
 PHRASES = Path(__file__).parent / "starter" / "bank.txt"
 DOUBTFUL = 0.5
 """Probability of a pair below which it is doubtful: then the other captions together are likelier."""
 
 
-def probabilities(space: Space, cosines: NDArray[np.floating]) -> NDArray[np.float64]:
+def probabilities(
+    space: Space, cosines: NDArray[np.floating], scale: float | NDArray[np.float64] | None = None
+) -> NDArray[np.float64]:
     """Cosines (..., c) with c captions as probabilities.
 
-    The softmax over the captions of cosine times the space's logit scale (CLIP; Radford et al. 2021): they
-    sum to 1. A space with a `logit_bias` judges each caption by itself, by the sigmoid of scale times cosine
-    plus bias (SigLIP; Zhai et al. 2023).
+    The softmax over the captions of cosine times logit scale (CLIP; Radford et al. 2021): they sum to 1.
+    `scale` is the space's own, or what `Space.scale` gives, for all cosines or in their shape. A space with a
+    `logit_bias` judges each caption by itself, by the sigmoid of scale times cosine plus bias (SigLIP; Zhai
+    et al. 2023).
     """
-    logits = space.logit_scale * np.asarray(cosines, np.float64)
+    logits = (space.logit_scale if scale is None else scale) * np.asarray(cosines, np.float64)
     if space.logit_bias is not None:
         return np.asarray(1 / (1 + np.exp(-(logits + space.logit_bias))))
     raised = np.exp(logits - logits.max(axis=-1, keepdims=True))
@@ -39,7 +44,8 @@ def probabilities(space: Space, cosines: NDArray[np.floating]) -> NDArray[np.flo
 def match_each(space: Space, items: Sequence[Item], captions: Sequence[str]) -> list[list[Match]]:
     """See `Space.match`: a list for each item."""
     rows = caption_rows(space, captions)
-    return [ranked(space, row @ rows.T, captions) for row in space.embed(list(items))] if items else []
+    found = space.embed_each(list(items))
+    return [ranked(space, row @ rows.T, captions, modality) for modality, row in found]
 
 
 def phrases(space: Space) -> tuple[list[str], Vectors]:
@@ -58,10 +64,12 @@ def caption_rows(space: Space, captions: Sequence[str]) -> Vectors:
     return space.embed(list(captions))
 
 
-def ranked(space: Space, cosines: NDArray[np.floating], captions: Sequence[str]) -> list[Match]:
-    """Captions by their cosines (c,) with one item, best first."""
+def ranked(
+    space: Space, cosines: NDArray[np.floating], captions: Sequence[str], modality: Modality
+) -> list[Match]:
+    """Captions by their cosines (c,) with one item of a modality, best first."""
     values = np.asarray(cosines, np.float64)
-    chances = probabilities(space, values)
+    chances = probabilities(space, values, space.scale(modality))
     order = np.argsort(-values, kind="stable")
     sorted_values = values[order]
     margins = sorted_values - np.append(sorted_values[1:], sorted_values[-1])
@@ -123,20 +131,26 @@ def _short(item: object) -> str:
     return said if len(said) <= 80 else f"{said[:77]}..."
 
 
-def assign(space: Space, items: Sequence[Item] | Vectors, captions: Sequence[str]) -> Assignment:
+def assign(
+    space: Space, items: Sequence[Item] | Sequence[tuple[Modality, Vector]], captions: Sequence[str]
+) -> Assignment:
     """Give each item a caption of its own, so that the sum of cosines is the largest (the Hungarian method;
     scipy's `linear_sum_assignment`). With more of one than of the other some are left over.
 
-    `items` may be their unit rows (n, dim). Raises QueryError where there is nothing to give or to get.
+    `items` may be pairs of modality and unit row (dim,). Raises QueryError where there is nothing to give or
+    to get.
     """
     from scipy.optimize import linear_sum_assignment
 
     if isinstance(items, (str, bytes)) or not len(items):
         raise QueryError("assign takes a list of at least one item.")
-    rows = items if isinstance(items, np.ndarray) else space.embed(list(items))
+    known = [item for item in items if isinstance(item, tuple)]
+    found = known if len(known) == len(items) else space.embed_each(list(items))  # type: ignore[arg-type]
+    rows = np.stack([row for _, row in found])
+    scale = np.array([space.scale(modality) for modality, _ in found])[:, None]
     cosines = (rows @ caption_rows(space, captions).T).astype(np.float64)
     taken, given = linear_sum_assignment(cosines, maximize=True)
-    forward, back = probabilities(space, cosines), probabilities(space, cosines.T).T
+    forward, back = probabilities(space, cosines, scale), probabilities(space, cosines.T, scale.T).T
     pairs = []
     for item, caption in zip(taken.tolist(), given.tolist(), strict=True):
         others = np.delete(cosines[item], caption)

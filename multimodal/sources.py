@@ -154,6 +154,12 @@ class StarterSource:
         return float(self._config.get("logit_scale", 20.0))
 
     @property
+    def logit_scales(self) -> Mapping[Modality, float]:
+        """Of the modalities that have one of their own (`Space.scale`)."""
+        parts = {modality: self._config.get(modality) or {} for modality in MODALITIES}
+        return {name: float(part["logit_scale"]) for name, part in parts.items() if "logit_scale" in part}
+
+    @property
     def logit_bias(self) -> float | None:
         bias = self._config.get("logit_bias")
         return None if bias is None else float(bias)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -37,6 +38,7 @@ class Space(Mapping[Modality, Encoder]):
         self.name = parts.name
         self.logit_scale = parts.logit_scale
         self.logit_bias: float | None = getattr(parts, "logit_bias", None)
+        self._scales: Mapping[Modality, float] = getattr(parts, "logit_scales", {})
         self.read_options = replace(parts.read_options, modalities=tuple(parts.modalities))
 
     def __getitem__(self, modality: Modality) -> Encoder:
@@ -86,20 +88,24 @@ class Space(Mapping[Modality, Encoder]):
         where it has no pictures). Raises ReadError for a file that cannot be read, QueryError for an
         empty text or an object of no known kind, NoEncoder.
         """
-        given = [items] if _is_single(items) else list(items)  # type: ignore[arg-type]
-        rows: list[Vectors | None] = [None] * len(given)
+        found = self.embed_each([items] if _is_single(items) else list(items))  # type: ignore[arg-type, list-item]
+        return np.stack([row for _, row in found]) if found else np.zeros((0, self.dim), np.float32)
+
+    def embed_each(self, items: Sequence[Item]) -> list[tuple[Modality, NDArray[np.float32]]]:
+        """As `embed`, of each item what it is and its unit row (dim,)."""
+        found: dict[int, tuple[Modality, NDArray[np.float32]]] = {}
         contents: dict[Modality, list[tuple[int, Content]]] = {}
-        for position, item in enumerate(given):
+        for position, item in enumerate(items):
             if isinstance(item, Path):
-                rows[position] = self.embed_file(item)[1]
+                found[position] = self.embed_file(item)
             else:
                 modality, content = modality_of(item)
                 contents.setdefault(modality, []).append((position, content))
         for modality, entries in contents.items():
             encoded = self[modality].encode(content for _, content in entries)
             for (position, _), row in zip(entries, encoded, strict=True):
-                rows[position] = row
-        return np.stack(rows) if rows else np.zeros((0, self.dim), np.float32)  # type: ignore[arg-type]
+                found[position] = modality, row
+        return [found[position] for position in range(len(found))]
 
     def embed_file(self, path: str | Path) -> tuple[Modality, NDArray[np.float32]]:
         """What a file mostly is, and the unit mean (dim,) of its segments of that modality.
@@ -126,6 +132,17 @@ class Space(Mapping[Modality, Encoder]):
         """
         return Query.of(item, at)
 
+    def scale(self, one: Modality, other: Modality = "text") -> float:
+        """What cosines of two modalities are multiplied by before a softmax makes probabilities of them.
+
+        The logit scale, but for modalities whose cosines lie closer together or farther apart than others',
+        which have scales of their own (temperature scaling; Guo et al. 2017).
+        """
+        ratios = (
+            self._scales.get(modality, self.logit_scale) / self.logit_scale for modality in (one, other)
+        )
+        return self.logit_scale * math.prod(ratios)
+
     def similarity(self, a: Item | Sequence[Item], b: Item | Sequence[Item]) -> NDArray[np.float32]:
         """Cosines (n, m) of every item of `a` with every item of `b`, in [-1, 1]."""
         return self.embed(a) @ self.embed(b).T
@@ -137,7 +154,7 @@ class Space(Mapping[Modality, Encoder]):
     def match(self, media: Any, captions: Sequence[str]) -> Any:
         """Captions ranked for an image, video, sound or text, best first; for a list of items, a list each.
 
-        Probabilities are the softmax of cosines times the space's logit scale and sum to 1 over the
+        Probabilities are the softmax of cosines times the logit scale (`scale`) and sum to 1 over the
         captions given. A space with a `logit_bias` (SigLIP; Zhai et al. 2023) judges each caption by itself:
         the sigmoid of scale times cosine plus bias. The margin is the cosine above the next best caption (for
         the last: 0). Raises QueryError without captions.

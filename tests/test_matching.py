@@ -7,8 +7,10 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from multimodal import Space, load_space
 from multimodal.errors import QueryError
 from multimodal.matching import assign, probabilities
+from multimodal.sound.source import WithAudio
 from tests.fakes import fake_space
 
 
@@ -68,3 +70,22 @@ def test_nothing_to_match_is_said() -> None:
         fake_space().match("red", [])
     with pytest.raises(QueryError, match="at least one item"):
         assign(fake_space(), [], ["red"])
+
+
+def test_sounds_have_a_scale_of_their_own_in_every_space_around_the_starter(tmp_path: Path) -> None:
+    space = load_space()
+    own = space.scale("audio")
+    assert own != space.logit_scale == space.scale("image") == space.scale("text", "video")
+    assert space.scale("audio", "image") == pytest.approx(own) and space.scale("audio", "audio") > own
+    media = Path(__file__).parents[1] / "samples" / "sounds" / "cow-mooing.mp3"
+    captions = ["a cow", "a guitar", "thunder"]
+    cosines = space.similarity(media, captions)[0].astype(np.float64)
+    wanted = np.exp(own * cosines) / np.exp(own * cosines).sum()
+    found = {match.caption: match.probability for match in space.match(media, captions)}
+    assert [found[one] for one in captions] == pytest.approx(wanted.tolist(), abs=1e-6)
+    (pair,) = space.assign([media], captions).pairs
+    assert pair.caption == 0 and pair.probability == pytest.approx(wanted[0], abs=1e-6)
+    space.truncate(192).save(tmp_path / "small")
+    assert load_space(tmp_path / "small").scale("audio") == own
+    other = Space(WithAudio(space._source, None))  # type: ignore[arg-type]
+    assert other.scale("audio") == space.logit_scale  # another tower's sounds

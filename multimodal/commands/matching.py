@@ -54,7 +54,7 @@ def match(
     vectors = []
     for path in paths:
         try:
-            vectors.append((path, loaded.embed_file(path)[1]))
+            vectors.append((path, *loaded.embed_file(path)))
         except ReadError as error:
             failed.append(_reason(path, error))
     if vectors:
@@ -115,18 +115,18 @@ def _best(space: Space, vectors: Sequence[Any], sentences: list[str], k: int) ->
     return [
         {
             "path": str(path),
-            "captions": [_match(one.caption, one) for one in ranked(space, row @ rows.T, sentences)[:k]],
+            "captions": [
+                _match(one.caption, one) for one in ranked(space, row @ rows.T, sentences, modality)[:k]
+            ],
         }
-        for path, row in vectors
+        for path, modality, row in vectors
     ]
 
 
 def _assigned(space: Space, vectors: Sequence[Any], sentences: list[str]) -> list[dict[str, Any]]:
-    import numpy as np
-
     from multimodal.matching import assign
 
-    found = assign(space, np.stack([row for _, row in vectors]), sentences)
+    found = assign(space, [(modality, row) for _, modality, row in vectors], sentences)
     rows: list[dict[str, Any]] = [
         {
             "path": str(vectors[pair.item][0]),

@@ -146,7 +146,7 @@ def _direction(
     draws: int,
     seed: int,
 ) -> Direction:
-    found, sure = _judged(space, asked, among, right)
+    found, sure = _judged(space, way, asked, among, right)
     rank = found.pop("rank")
     measures = {name: measured(values, averages, seed, draws) for name, values in found.items()}
     measures["median rank"] = measured(rank, medians, seed, draws)
@@ -156,7 +156,11 @@ def _direction(
 
 
 def _judged(
-    space: Space, asked: _Side, among: _Side, right: Iterable[tuple[int, int]]
+    space: Space,
+    way: tuple[Modality, Modality],
+    asked: _Side,
+    among: _Side,
+    right: Iterable[tuple[int, int]],
 ) -> tuple[dict[str, NDArray[np.float64]], NDArray[np.float64]]:
     """Of each query its measures and rank, and (queries, 2) how sure its first answer is, and if right."""
     queries, candidates = np.stack(asked.vectors), np.stack(among.vectors)
@@ -174,7 +178,7 @@ def _judged(
         cosines = part @ candidates.T
         judged.append(judge(cosines, marks))
         lines, best = np.arange(len(part)), cosines.argmax(axis=1)
-        sure[begin : begin + step, 0] = probabilities(space, cosines)[lines, best]
+        sure[begin : begin + step, 0] = probabilities(space, cosines, space.scale(*way))[lines, best]
         sure[begin : begin + step, 1] = marks[lines, best]
     rank = np.concatenate([one.rank for one in judged]).astype(np.float64)
     found = {f"recall@{k}": (rank <= k).astype(np.float64) for k in RANKS}

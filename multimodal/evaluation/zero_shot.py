@@ -73,7 +73,7 @@ def evaluate_zero_shot(
     found = []
     for modality, entries in rows.items():
         vectors, truth = np.stack([row for row, _ in entries]), np.array([label for _, label in entries])
-        measures, gain = _measures(space, vectors, truth, asked.rows(modality), bare.rows(modality))
+        measures, gain = _measures(space, modality, vectors, truth, asked.rows(modality), bare.rows(modality))
         found.append(ZeroShot(modality, len(truth), len(labels), measures, gain, left_out))
     if not found:
         raise QueryError("None of the items could be embedded.")
@@ -81,7 +81,12 @@ def evaluate_zero_shot(
 
 
 def _measures(
-    space: Space, vectors: Vectors, truth: NDArray[np.int64], asked: Vectors, bare: Vectors
+    space: Space,
+    modality: Modality,
+    vectors: Vectors,
+    truth: NDArray[np.int64],
+    asked: Vectors,
+    bare: Vectors,
 ) -> tuple[dict[str, Measure], Measure]:
     cosines = vectors @ asked.T
     own = cosines[np.arange(len(truth)), truth][:, None]
@@ -91,7 +96,7 @@ def _measures(
     alone = ((vectors @ bare.T).argmax(axis=1) == truth).astype(np.float64)
     sizes = np.bincount(truth, minlength=len(asked))[truth]
     weighed = hit / sizes * len(truth) / len(np.unique(truth))
-    sure = probabilities(space, cosines)[np.arange(len(truth)), first]
+    sure = probabilities(space, cosines, space.scale(modality))[np.arange(len(truth)), first]
     measures = {
         "top-1": measured(hit),
         "top-5": measured(rank < 5),

@@ -65,11 +65,11 @@ class CaptionBank:
             return cls(space, read_captions(Path(bank)))
         return cls(space, list(dict.fromkeys(bank)))
 
-    def of_row(self, row: NDArray[np.floating], k: int) -> tuple[Match, ...]:
-        """The captions of a unit row (dim,): `k` by maximal marginal relevance (Carbonell and Goldstein
-        1998) among the nearest. Their probabilities are over the whole bank."""
+    def of_row(self, row: NDArray[np.floating], k: int, modality: Modality) -> tuple[Match, ...]:
+        """The captions of a unit row (dim,) of a modality: `k` by maximal marginal relevance (Carbonell and
+        Goldstein 1998) among the nearest. Their probabilities are over the whole bank."""
         cosines = self.rows @ np.asarray(row, np.float32)
-        by_caption = {match.caption: match for match in ranked(self.space, cosines, self.sentences)}
+        by_caption = {one.caption: one for one in ranked(self.space, cosines, self.sentences, modality)}
         near = np.argsort(-cosines, kind="stable")[:NEAR]
         likeness = self.rows[near] @ self.rows[near].T
         fit = _spread(cosines[near])
@@ -95,10 +95,10 @@ def caption(space: Space, path: str | Path, bank: CaptionBank, k: int = 3) -> li
         raise ReadError(f"{path} holds nothing to embed")
     if parts[0][1] is None:
         mean = unit(np.stack([row for *_, row in parts]).mean(axis=0))
-        return [Captions(bank.of_row(mean, k))]
+        return [Captions(bank.of_row(mean, k, parts[0][0]))]
     found: list[Captions] = []
-    for _, start, end, row in parts:
-        matches = bank.of_row(row, k)
+    for modality, start, end, row in parts:
+        matches = bank.of_row(row, k, modality)
         last = found[-1] if found else None
         if last is not None and last.matches[0].caption == matches[0].caption and last.end == start:
             better = max(last.matches, matches, key=lambda some: some[0].cosine)

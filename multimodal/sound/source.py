@@ -61,6 +61,12 @@ class WithAudio:
         return self._base.logit_scale
 
     @property
+    def logit_scales(self) -> Mapping[Modality, float]:
+        """The base's without that of its sounds, which were another tower's."""
+        scales: Mapping[Modality, float] = getattr(self._base, "logit_scales", {})
+        return {modality: scale for modality, scale in scales.items() if modality != "audio"}
+
+    @property
     def read_options(self) -> ReadOptions:
         return replace(self._base.read_options, audio_rate=self._part.rate)
 

@@ -33,7 +33,8 @@ class OnnxTower:
         self._graph = graph
         self.preprocess = preprocess
         self.feature_dim = int(config["feature_dim"])
-        self.tower_id = f"{graph.stem}-" + identity(dict(config))
+        features = {name: value for name, value in config.items() if name != "logit_scale"}
+        self.tower_id = f"{graph.stem}-" + identity(features)  # rows do not depend on how they are judged
 
     @cached_property
     def _session(self) -> Any:
