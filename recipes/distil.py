@@ -1,11 +1,11 @@
 """The starter's text tower distilled into a table of words and a small transformer, beside their teacher.
 
-    python -m recipes.distil [--nouns 40000] [--student words|transformer|FILE.json]...
+    python -m recipes.distil [--nouns 20000] [--student words|transformer|FILE.json]...
 
-Texts: names of WordNet's concrete nouns, alone and before their definitions, captions of training stamps and
-of training sounds, the phrases that ship. Measured on what no training saw: captions and pictures of held-out
-stamps, names and held-out sounds, as in `recipes.evaluate`; differences are query by query. The teacher's
-vectors and what a killed run had learned lie in `build/distil`.
+Texts: names of WordNet's concrete nouns, alone and before their definitions, captions of training pictures in
+all their wordings and of training sounds, the phrases that ship. Measured on what no training saw: captions
+and pictures of held-out stamps, names and held-out sounds, as in `recipes.evaluate`; differences are query by
+query. The teacher's vectors and what a killed run had learned lie in `build/distil`.
 """
 
 from __future__ import annotations
@@ -21,11 +21,13 @@ from multimodal import Space, load_space
 from multimodal.distil import learn
 from multimodal.evaluation.measure import measured
 from multimodal.matching import PHRASES
+from recipes.captions import comparable, wordings
 from recipes.config import STARTER
 from recipes.evaluate import held_out_stamps, stamp_path
 from recipes.evaluate_audio import PROMPT, first_right, plain_caption, test_clips
 from recipes.fetch import BUILD
-from recipes.pictures import stamps
+from recipes.image_data import SHARE
+from recipes.pictures import SOURCES, stamps
 from recipes.search_collection import CONCRETE
 from recipes.sounds import gather
 from recipes.wordnet import nouns
@@ -42,10 +44,18 @@ def texts(most: int) -> list[str]:
     drawn = [senses[place] for place in np.linspace(0, len(senses) - 1, min(most, len(senses))).astype(int)]
     said = [name for sense in drawn for name in sense.words[:1]]
     said += [f"{sense.words[0]}: {sense.definition}" for sense in drawn[::2]]
-    said += [caption for p in stamps() if not p.held_out for caption in p.captions]
+    said += pictured()
     heard = {plain_caption(clip.caption) for clip in gather()[0] if clip.part == "train" and clip.caption}
     said += [PROMPT.format(name) for name in sorted(heard)]
     return said + PHRASES.read_text(encoding="utf-8").splitlines()
+
+
+def pictured() -> list[str]:
+    """What is said of the pictures that the starter learned from, without what held-out stamps are called."""
+    held_out = {comparable(caption) for p in stamps() if p.held_out for caption in p.captions}
+    pictures = (p for source in SOURCES if source.name in SHARE for p in source.pictures() if not p.held_out)
+    found = dict.fromkeys(text for p in pictures for text in wordings(p))
+    return [text for text in found if comparable(text) not in held_out]
 
 
 def places(space: Space, pictures: NDArray[np.float32], sounds: NDArray[np.float32],
@@ -71,18 +81,20 @@ def speed(space: Space, said: list[str]) -> float:
 
 def told(name: str, before: Ranks, after: Ranks) -> Iterator[str]:
     """Lines of the table: what a student keeps of its teacher's R@10."""
-    for task, ranks in before.items():
-        was, now = ranks < 10, after[task] < 10
+    tasks = [(task, before[task], after[task]) for task in before]
+    whole, kept = (np.concatenate(list(ranks.values())) for ranks in (before, after))
+    for task, ranks, then in (*tasks, ("all", whole, kept)):
+        was, now = ranks < 10, then < 10
         change = measured(now.astype(float) - was)
-        kept = f"{was.mean():.3f} | {now.mean():.3f} | {now.mean() / was.mean():.2f} | {change}"
-        yield f"| {name} | {task} | {len(ranks)} | {kept} |"
+        shares = f"{was.mean():.3f} | {now.mean():.3f} | {now.mean() / was.mean():.3f} | {change}"
+        yield f"| {name} | {task} | {len(ranks)} | {shares} |"
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
-    parser.add_argument("--nouns", type=int, default=40_000)
+    parser.add_argument("--nouns", type=int, default=20_000)
     parser.add_argument(
         "--student", action="append", help="words, transformer or a JSON file; may be repeated"
     )
