@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import warnings
 from collections.abc import Iterator
+from importlib.util import find_spec
 from typing import Any
 
 import numpy as np
@@ -13,10 +14,8 @@ from PIL import Image
 from multimodal import QueryError
 from tests.fakes import fake_space
 
-with warnings.catch_warnings():
-    warnings.simplefilter("ignore")
-    mteb = pytest.importorskip("mteb", reason="mteb is not installed")
-    from multimodal.integrations.mteb import MtebModel
+# Importing mteb takes 3 to 5 s, which a process that only collects this module need not spend.
+pytestmark = pytest.mark.skipif(find_spec("mteb") is None, reason="mteb is not installed")
 
 
 @pytest.fixture(autouse=True)
@@ -24,6 +23,12 @@ def _warnings_of_others() -> Iterator[None]:
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # those of datasets and of mteb itself
         yield
+
+
+def model_of(space: Any) -> Any:
+    from multimodal.integrations.mteb import MtebModel
+
+    return MtebModel(space)
 
 
 def sts_task() -> Any:
@@ -61,7 +66,9 @@ def sts_task() -> Any:
 
 
 def test_mteb_scores_a_space(tmp_path) -> None:
-    model = MtebModel(fake_space())
+    import mteb
+
+    model = model_of(fake_space())
     assert isinstance(model, mteb.EncoderProtocol)
     found = mteb.evaluate(model, sts_task(), cache=None, show_progress_bar=False, co2_tracker=False)
     score = found.task_results[0].scores["test"][0]["main_score"]
@@ -69,7 +76,7 @@ def test_mteb_scores_a_space(tmp_path) -> None:
 
 
 def test_meta_tells_what_a_space_is() -> None:
-    meta = MtebModel(fake_space()).mteb_model_meta
+    meta = model_of(fake_space()).mteb_model_meta
     assert meta.name == "multimodal/fake" and meta.embed_dim == fake_space().dim
     assert meta.modalities == ["text", "image", "audio"]
     assert meta.revision == fake_space().space_id
@@ -77,7 +84,7 @@ def test_meta_tells_what_a_space_is() -> None:
 
 def test_batches_of_every_kind_are_embedded() -> None:
     space = fake_space()
-    model = MtebModel(space)
+    model = model_of(space)
     red = Image.new("RGBA", (40, 40), "red")
     hum = np.sin(np.arange(8_000) / 10).astype(np.float32)
     sound = {"array": hum, "sampling_rate": 8_000}
@@ -97,7 +104,9 @@ def test_batches_of_every_kind_are_embedded() -> None:
 @pytest.mark.slow
 def test_every_mock_task_of_text_and_pictures_runs() -> None:
     """mteb's own check of a model: all of its kinds of task, on made-up data."""
-    found = mteb.mock_run(MtebModel("starter"))
+    import mteb
+
+    found = mteb.mock_run(model_of("starter"))
     failed = {
         name: result
         for name, result in found.task_results.items()

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import closing
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
@@ -16,7 +17,13 @@ from multimodal.scale.qdrant import to_qdrant
 from tests.fakes import fake_space
 from tests.library.serial import Serial
 
-client_of = pytest.importorskip("qdrant_client", reason="needs multimodal[qdrant]")
+pytestmark = pytest.mark.skipif(find_spec("qdrant_client") is None, reason="needs multimodal[qdrant]")
+
+
+def client_at(place: Path) -> Any:
+    from qdrant_client import QdrantClient
+
+    return QdrantClient(path=str(place))
 
 
 @pytest.fixture
@@ -33,7 +40,7 @@ def place(tmp_path: Path) -> Path:
 
 def points(place: Path, collection: str = "segments") -> dict[str, dict[str, Any]]:
     """The payloads by the names of their files."""
-    with closing(client_of.QdrantClient(path=str(place))) as client:
+    with closing(client_at(place)) as client:
         found, _ = client.scroll(collection, limit=100)
     return {Path(point.payload["path"]).name: point.payload for point in found}
 
@@ -43,7 +50,7 @@ def test_the_rows_and_their_neighbours_arrive(
 ) -> None:
     monkeypatch.setattr(qdrant, "BATCH", 4)
     assert to_qdrant(library, path=place) == 6
-    with closing(client_of.QdrantClient(path=str(place))) as client:
+    with closing(client_at(place)) as client:
         query = library.space.embed("cat in a hat")[0].tolist()
         [point] = client.query_points("segments", query=query, limit=1).points
     payload = point.payload
@@ -55,16 +62,18 @@ def test_the_rows_and_their_neighbours_arrive(
 def test_a_second_export_sends_what_changed(
     library: Library, place: Path, photos: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    from qdrant_client import QdrantClient
+
     monkeypatch.setattr(qdrant, "KNOWN", 2)
     to_qdrant(library, path=place)
     sent: list[str] = []
-    upsert = client_of.QdrantClient.upsert
+    upsert = QdrantClient.upsert
 
     def told(client: Any, collection: str, some: Any, **how: Any) -> Any:
         sent.extend(Path(point.payload["path"]).name for point in some)
         return upsert(client, collection, some, **how)
 
-    monkeypatch.setattr(client_of.QdrantClient, "upsert", told)
+    monkeypatch.setattr(QdrantClient, "upsert", told)
     (photos / "cat.txt").write_text("cat without a hat")
     for name in ("dog.txt", "apple.txt", "boat.txt"):
         (photos / name).unlink()
@@ -87,8 +96,9 @@ def test_what_cannot_be_is_said_and_changes_nothing(library: Library, place: Pat
         to_qdrant(library)
     with pytest.raises(QueryError, match="does not take"):
         to_qdrant(library, url="http://127.0.0.1:1")
-    models = client_of.models
-    with closing(client_of.QdrantClient(path=str(place))) as client:
+    from qdrant_client import models
+
+    with closing(client_at(place)) as client:
         client.create_collection("segments", models.VectorParams(size=3, distance=models.Distance.COSINE))
         with pytest.raises(QueryError, match="does not take"):  # another has the folder open
             to_qdrant(library, path=place)
