@@ -12,7 +12,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from multimodal.errors import NoMediaFile, QueryError
-from multimodal.matching import PHRASES, probabilities
+from multimodal.matching import probabilities
+from multimodal.phrases import everyday
 from multimodal.templates import TEMPLATES, prompts
 from multimodal.towers.base import unit
 from multimodal.types import Modality, Segment, Vectors
@@ -89,7 +90,7 @@ class Classifier:
     @cached_property
     def _others(self) -> Vectors:
         """Rows of everyday phrases that are no label."""
-        lines = PHRASES.read_text(encoding="utf-8").splitlines()
+        lines = everyday()
         places = np.linspace(0, len(lines) - 1, OTHERS).astype(int)
         held = (self.space.bank or {}).get("text")
         if held is not None and len(held) == len(lines):

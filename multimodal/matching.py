@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import NDArray
 
 from multimodal.errors import QueryError
+from multimodal.phrases import everyday
 from multimodal.towers.base import unit
 from multimodal.types import Item, Match, Modality, Vectors
 
@@ -19,7 +19,6 @@ if TYPE_CHECKING:
 
 Vector = NDArray[np.float32]
 
-PHRASES = Path(__file__).parent / "starter" / "bank.txt"
 DOUBTFUL = 0.5
 """Probability of a pair below which it is doubtful: then the other captions together are likelier."""
 
@@ -50,7 +49,7 @@ def match_each(space: Space, items: Sequence[Item], captions: Sequence[str]) -> 
 
 def phrases(space: Space) -> tuple[list[str], Vectors]:
     """The bundled everyday phrases and their unit rows (n, dim): those the space ships, else made now."""
-    lines = PHRASES.read_text(encoding="utf-8").splitlines()
+    lines = everyday()
     held = (space.bank or {}).get("text")
     if held is not None and len(held) == len(lines):
         return lines, unit(np.asarray(held))

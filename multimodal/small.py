@@ -24,6 +24,7 @@ from numpy.typing import NDArray
 
 from multimodal.encoder import Encoder
 from multimodal.errors import SpaceError
+from multimodal.phrases import everyday
 from multimodal.towers.base import Tower, identity, tensors_hash, unit
 from multimodal.types import MODALITIES, Clip, Frames, Modality, ReadOptions
 
@@ -41,7 +42,6 @@ VERSION = 1
 """Raise when the same corpus would give another projection."""
 FILE = "truncate.safetensors"
 SECTION = "truncate"
-PHRASES = Path(__file__).parent / "starter" / "bank.txt"
 CENTRE = "centre."
 
 
@@ -207,7 +207,7 @@ def truncated(
             f"{base.name} ships no rows to find its main directions in: in Python, give some hundreds of each"
             f' modality, as in space.truncate({dim}, rows={{"image": space.embed(pictures)}}), and save it.'
         )
-    texts = base.build("text").encode(PHRASES.read_text(encoding="utf-8").splitlines())
+    texts = base.build("text").encode(everyday())
     for name, values in rows.items():
         if np.ndim(values) != 2 or np.shape(values)[1] != full:
             raise SpaceError(f"The {name} rows must be of shape (n, {full}), not {np.shape(values)}.")

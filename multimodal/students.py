@@ -22,6 +22,7 @@ from numpy.typing import NDArray
 
 from multimodal.encoder import Encoder
 from multimodal.errors import SpaceError
+from multimodal.phrases import everyday
 from multimodal.towers.video import TemporalPooler, VideoTower
 from multimodal.types import Modality, ReadOptions
 
@@ -32,7 +33,6 @@ KIND = "distilled"
 CONFIG = "config.json"
 STUDENTS, TEACHER = "students", "teacher"
 POOLER = "pooler.safetensors"
-PHRASES = Path(__file__).parent / "starter" / "bank.txt"
 
 
 class WithStudent:
@@ -79,7 +79,7 @@ class WithStudent:
         bank = self._teacher.bank
         if bank is None or "text" not in self.about:
             return bank
-        rows = self.build("text").encode(PHRASES.read_text(encoding="utf-8").splitlines())
+        rows = self.build("text").encode(everyday())
         made = {**bank, "text": rows}
         if "centre.text" in bank:
             made["centre.text"] = rows.mean(axis=0)

@@ -20,7 +20,7 @@ from numpy.typing import NDArray
 from multimodal import Space, load_space
 from multimodal.distil import learn
 from multimodal.evaluation.measure import measured
-from multimodal.matching import PHRASES
+from multimodal.phrases import everyday
 from recipes.captions import comparable, wordings
 from recipes.config import STARTER
 from recipes.evaluate import held_out_stamps, stamp_path
@@ -47,7 +47,7 @@ def texts(most: int) -> list[str]:
     said += pictured()
     heard = {plain_caption(clip.caption) for clip in gather()[0] if clip.part == "train" and clip.caption}
     said += [PROMPT.format(name) for name in sorted(heard)]
-    return said + PHRASES.read_text(encoding="utf-8").splitlines()
+    return said + everyday()
 
 
 def pictured() -> list[str]:

@@ -14,7 +14,7 @@ import multimodal
 
 ROOT = Path(multimodal.__file__).parent
 LAYERS = [
-    {"types", "errors"},
+    {"types", "errors", "phrases"},
     {"precision"},
     {"hub"},
     {"readers", "towers"},

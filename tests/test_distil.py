@@ -12,10 +12,10 @@ from multimodal import load_space
 from multimodal.cli import app
 from multimodal.distil import distil
 from multimodal.errors import NoMediaFile, QueryError, SpaceError
-from multimodal.matching import PHRASES
+from multimodal.phrases import everyday
 from tests.fakes import fake_space
 
-LINES = PHRASES.read_text(encoding="utf-8").splitlines()
+LINES = everyday()
 
 
 def test_the_student_is_near_its_teacher_and_nearer_than_its_words() -> None:

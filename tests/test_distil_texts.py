@@ -18,12 +18,12 @@ from multimodal.distil import Transformer, Vit, Words, distil, fitting, learn, s
 from multimodal.distil.teaching import rows_of
 from multimodal.distil.vocabulary import cut
 from multimodal.errors import NoMediaFile, QueryError, SpaceError
-from multimodal.matching import PHRASES
+from multimodal.phrases import everyday
 from multimodal.sources import EMBEDDED
 from multimodal.towers.minilm import WordPiece
 from tests.models import write_model
 
-LINES = PHRASES.read_text(encoding="utf-8").splitlines()
+LINES = everyday()
 TAUGHT = LINES[::4]
 SMALL = Transformer(layers=1, vocabulary=2000, epochs=6, batch=32)
 TINY = Transformer(layers=1, width=48, heads=4, vocabulary=600, epochs=2, batch=8)

@@ -6,7 +6,8 @@ import pytest
 from PIL import Image
 
 from multimodal.errors import NoMediaFile, QueryError
-from multimodal.labels import NONE, PHRASES, Classifier, leaves, read_labels
+from multimodal.labels import NONE, Classifier, leaves, read_labels
+from multimodal.phrases import everyday
 from multimodal.templates import prompts
 from multimodal.types import Segment
 from tests.fakes import fake_space
@@ -60,7 +61,7 @@ def test_probabilities_add_up_along_the_tree(red: Path) -> None:
 
 def test_it_may_be_none_of_these(red: Path) -> None:
     space = fake_space()
-    phrase = PHRASES.read_text(encoding="utf-8").splitlines()[0]
+    phrase = everyday()[0]
     assert space.classify(Segment("text", phrase), ["red", "blue"], ["{}"], none=True)[0].name == NONE
     names = [label.name for label in space.classify(red, ["red", "blue"], ["{}"], none=True)]
     assert names[0] == "red" and NONE in names

@@ -8,13 +8,13 @@ import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import asdict, dataclass
 from importlib.util import find_spec
-from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from multimodal.commands.common import SpaceOption
 from multimodal.errors import SpaceError
+from multimodal.phrases import everyday
 
 if TYPE_CHECKING:
     from multimodal.precision import Compute
@@ -22,7 +22,6 @@ if TYPE_CHECKING:
     from multimodal.types import Modality
 
 LEAST_ROUNDS = 3
-PHRASES = Path(__file__).parents[1] / "starter" / "bank.txt"
 SOUND_SECONDS = 5.0
 ACCURACY = "1 - cosine"
 
@@ -129,7 +128,7 @@ def _contents(modality: Modality, count: int) -> Sequence[Any]:
     import numpy as np
 
     if modality == "text":
-        phrases = PHRASES.read_text(encoding="utf-8").splitlines()
+        phrases = everyday()
         return [phrases[number % len(phrases)] for number in range(count)]
     if modality == "audio":
         from multimodal.types import Audio

@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from multimodal.commands.common import SpaceOption
+from multimodal.commands.common import SpaceOption, stages
 from multimodal.errors import QueryError
 
 
@@ -46,7 +46,9 @@ def bridge(
         from multimodal.sound import clap
 
         texts = None if sentences is None else read_captions(sentences)
-        made = bridge_audio(clap.read(Path(path)), loaded, texts)
+        model = clap.read(Path(path))
+        with stages() as show:
+            made = bridge_audio(model, loaded, texts, progress=show)
     else:
         made = with_audio(loaded, name, path)
     made.save(output)

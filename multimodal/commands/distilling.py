@@ -4,13 +4,12 @@ from __future__ import annotations
 
 import sys
 import time
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
+from multimodal.commands.common import stages
 from multimodal.errors import SpaceError
 
 
@@ -58,7 +57,7 @@ def distil(
     config = None if student is None else student_of(student)
     loaded = load_space(teacher)
     began, run = time.perf_counter(), output.with_name(f"{output.name}.run")
-    with _progress() as show:
+    with stages() as show:
         made = learn(loaded, given, config, words=words, seed=seed, run=run, progress=show)
     made.space.save(output)
     for checkpoint in run.glob("*.safetensors"):  # it has served; the teacher's vectors serve other students
@@ -72,24 +71,3 @@ def distil(
     print(f"{size}, {told}{time.perf_counter() - began:.0f} s{resumed}; space {output}")
     if made.left_out:
         print(f"  left out  {made.left_out} files that could not be read", file=sys.stderr)
-
-
-@contextmanager
-def _progress() -> Iterator[Callable[[str, int, int], object] | None]:
-    """A bar for each stage on standard error, where that is a terminal."""
-    if not sys.stderr.isatty():
-        yield None
-        return
-    from rich.console import Console
-    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextColumn, TimeRemainingColumn
-
-    columns = TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn()
-    with Progress(*columns, console=Console(stderr=True), transient=True) as bar:
-        stages: dict[str, TaskID] = {}
-
-        def show(stage: str, done: int, total: int) -> None:
-            if stage not in stages:
-                stages[stage] = bar.add_task(stage, total=total)
-            bar.update(stages[stage], completed=done, total=total)
-
-        yield show

@@ -21,7 +21,7 @@ from multimodal.ladder import Rung, words_of
 from multimodal.ladder.models import WordSum
 from multimodal.ladder.source import WithRung, headed
 from multimodal.ladder.words import Counts
-from multimodal.matching import PHRASES
+from multimodal.phrases import EVERYDAY
 
 if TYPE_CHECKING:
     from multimodal.space import Space
@@ -58,7 +58,7 @@ def table(
 def read(texts: str | Path | Sequence[str] | None) -> list[str]:
     """Texts, each once; the phrases that ship for None. Raises NoMediaFile, QueryError."""
     if texts is None or isinstance(texts, (str, Path)):
-        source = PHRASES if texts is None else Path(texts)
+        source = EVERYDAY if texts is None else Path(texts)
         try:
             lines: Sequence[str] = source.read_text(encoding="utf-8-sig").splitlines()
         except (OSError, ValueError) as error:

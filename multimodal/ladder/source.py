@@ -17,6 +17,7 @@ from multimodal.ladder.head import Head, fit_head
 from multimodal.ladder.models import Sentences, WordSum
 from multimodal.ladder.rung import Rung, load
 from multimodal.pairs import Pairs
+from multimodal.phrases import everyday
 from multimodal.towers.base import identity, tensors_hash, unit
 from multimodal.types import Content, Item, Modality, ReadOptions
 
@@ -29,7 +30,6 @@ Floats = NDArray[np.float32]
 SECTION = "ladder"
 """Of config.json, and the folder beside it that holds the rung and its head."""
 HEAD = "head.safetensors"
-PHRASES = Path(__file__).parents[1] / "starter" / "bank.txt"
 
 
 class Letters:
@@ -98,7 +98,7 @@ class WithRung:
         bank = self._base.bank
         if bank is None:
             return None
-        rows = self._encoder.encode(PHRASES.read_text(encoding="utf-8").splitlines())
+        rows = self._encoder.encode(everyday())
         made = {**bank, "text": rows}
         if "centre.text" in bank:
             made["centre.text"] = rows.mean(axis=0)

@@ -14,6 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from multimodal.library.vectors import Matrix
+from multimodal.phrases import everyday
 from multimodal.space import Space
 from multimodal.towers.base import tensors_hash
 from multimodal.types import MODALITIES, Modality
@@ -24,7 +25,6 @@ Kind: TypeAlias = "Modality | None"
 
 PROBES = 256
 """Phrases that are compared with every row; the order of hits is the same with all 935."""
-PHRASES = Path(__file__).parents[1] / "starter" / "bank.txt"
 GENERIC = 320
 """Phrases that are embedded for a space without a bank: 10 s of a ViT-B/32's text tower on two cores."""
 FEW = 200
@@ -129,7 +129,7 @@ def bank_of(space: Space, matrices: Mapping[Modality, Matrix], file: Path) -> Ba
         if same and all(size <= OUTGROWN * counted[name] for name, size in sizes.items()):
             return Bank.of(held)
     bank = Bank.measured(
-        space.embed([*_spread(np.array(PHRASES.read_text(encoding="utf-8").splitlines()), GENERIC)]),
+        space.embed([*_spread(np.array(everyday()), GENERIC)]),
         {name: _spread(matrices[name].vectors, EACH) for name in sizes},
     )
     made = {name: values.astype(np.float16) for name, values in bank.arrays().items()}

@@ -16,6 +16,7 @@ from multimodal.adapted import Adapted, Adapter
 from multimodal.errors import SpaceError
 from multimodal.evaluation.items import item_key
 from multimodal.pairs import Pairs, read_pairs
+from multimodal.phrases import everyday
 from multimodal.towers.base import identity, unit
 from multimodal.training.data import Data, assemble
 from multimodal.training.features import features
@@ -30,7 +31,6 @@ if TYPE_CHECKING:
 Given: TypeAlias = "str | Path | Pairs | Sequence[tuple[Item, Item]]"
 Generic: TypeAlias = "Mapping[Modality, NDArray[np.float32]]"
 
-PHRASES = Path(__file__).parents[1] / "starter" / "bank.txt"
 KEPT_APART = 0.5
 """Share of the generic pairs that is not rehearsed: by the others nothing can be judged."""
 VERSION = 1
@@ -206,7 +206,7 @@ def generic(space: Space, keep: Data | None = None) -> dict[Modality, NDArray[np
     held: dict[Modality, list[NDArray[np.float32]]] = {}
     bank = space.bank
     if bank is None:
-        held["text"] = [space["text"].encode(PHRASES.read_text(encoding="utf-8").splitlines())]
+        held["text"] = [space["text"].encode(everyday())]
     else:
         held |= {modality: [unit(bank[modality])] for modality in MODALITIES if modality in bank}
     for kind in keep.kinds if keep is not None else ():

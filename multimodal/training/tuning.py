@@ -12,10 +12,11 @@ import torch
 from numpy.typing import NDArray
 
 from multimodal.errors import QueryError
+from multimodal.phrases import everyday
 from multimodal.sources import Source
 from multimodal.towers.base import identity, unit
 from multimodal.training.data import Data
-from multimodal.training.fitting import PHRASES, VERSION, Learned, _counts
+from multimodal.training.fitting import VERSION, Learned, _counts
 from multimodal.training.loop import rows_of, train
 from multimodal.training.prepared import Inputs, Split, prepared
 from multimodal.training.scores import NEAR, Rows, Score, kept, recall, reciprocal, scored
@@ -177,7 +178,7 @@ def _all_inputs(
 
 
 def _phrases(space: Space, towers: Tunable) -> Inputs:
-    phrases = PHRASES.read_text(encoding="utf-8").splitlines()
+    phrases = everyday()
     return prepared(space, "text", phrases, phrases, towers.split["text"])
 
 
