@@ -27,6 +27,7 @@ from numpy.typing import NDArray
 from multimodal import Space, load_space
 from multimodal.library.codes import Codes, Kind
 from multimodal.small import Projection, truncated
+from multimodal.towers.base import identity
 from recipes.evaluate import held_out_stamps, stamp_path
 from recipes.evaluate_audio import PROMPT, plain_caption, test_clips
 from recipes.evaluate_video import OVERLAP, SECONDS, cut, overlap, scenes
@@ -52,7 +53,7 @@ class Test:
 
 def tests(space: Space) -> list[Test]:
     """The five tests of a space, embedded once."""
-    path = CACHE / f"{space.space_id}.npz"
+    path = CACHE / f"{identity(*(space[one].encoder_id for one in space))}.npz"
     if not path.is_file():
         path.parent.mkdir(parents=True, exist_ok=True)
         np.savez(

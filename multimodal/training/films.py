@@ -151,7 +151,7 @@ def _measured(learned: Learned, space: Space, data: Data, keep: Data | None) -> 
     """What was learned from moved pictures, with the numbers it has on the pictures as they are."""
     alpha = learned.point.alpha
     whole = {name: one.scaled(1 / alpha) for name, one in learned.adapters.items()} if alpha else {}
-    points = trade_off(data, generic(space, keep), whole, keep)
+    points = trade_off(data, generic(space), whole, keep)
     return replace(
         learned,
         before=scored(data, rows_through(data.rows, {}), "train", "validation"),

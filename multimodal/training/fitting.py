@@ -20,10 +20,10 @@ from multimodal.phrases import everyday
 from multimodal.towers.base import identity, unit
 from multimodal.training.data import Data, assemble
 from multimodal.training.features import features
-from multimodal.training.scores import Score, scored
+from multimodal.training.scores import REHEARSED, Score, scored
 from multimodal.training.settings import Settings, is_open_clip, tunes
 from multimodal.training.tradeoff import Point, chosen, rows_through, trade_off
-from multimodal.types import MODALITIES, FileRecord, Item, Modality
+from multimodal.types import MODALITIES, FileRecord, Item, Modality, Vectors
 
 if TYPE_CHECKING:
     from multimodal.space import Space
@@ -33,7 +33,7 @@ Generic: TypeAlias = "Mapping[Modality, NDArray[np.float32]]"
 
 KEPT_APART = 0.5
 """Share of the generic pairs that is not rehearsed: by the others nothing can be judged."""
-VERSION = 1
+VERSION = 2
 """Raise when the same pairs and settings would give other weights."""
 
 
@@ -93,11 +93,12 @@ def fit(
     `multimodal.training.Settings`: epochs=30, loss="siglip" ... What is not named stays as it is, and so do
     the ids, and the rows in libraries, of modalities that nothing was learned for.
 
-    `keep` are generic pairs: half are rehearsed, and R@10 of the others must not fall by more than `lose`
-    (their own columns weight and split are heeded, where there are some); without them the phrases and
-    pictures that ship with a space stand for what it knows. With `output`, a new folder, the space is
-    written there with a card (README.md), curves and numbers; features and the checkpoint lie in OUTPUT.run
-    beside it, so that a training that was killed goes on with the same numbers when it is asked for again.
+    The phrases, pictures and sounds that ship with a space stand for what it knows: half are rehearsed, and
+    of the others no more than a share of `lose` may find something else. `keep` are generic pairs for which
+    the same is asked beside that, of R@10 (their own columns weight and split are heeded, where there are
+    some). With `output`, a new folder, the space is written there with a card (README.md), curves and
+    numbers; features and the checkpoint lie in OUTPUT.run beside it, so that a training that was killed goes
+    on with the same numbers when it is asked for again.
     `progress` is told of how many, of how many, items are embedded, `listener` of each epoch.
 
     Raises NoMediaFile, QueryError, NoEncoder, SpaceError.
@@ -168,13 +169,14 @@ def trained(
     from multimodal.training.watching import listeners
 
     adapted = settings.adapted(data.rows)
-    held = generic(space, keep)
+    held = generic(space)
     encoders = {modality: space[modality].encoder_id for modality in data.rows}
     asked = settings.as_dict() | {"data": data.id, "keep": keep.id if keep else "", "encoders": encoders}
     name = identity({"version": VERSION}, asked)
     with torch.random.fork_rng():
         torch.manual_seed(settings.seed)
-        model = Heads(data.rows, held, adapted, settings.hidden, settings.dropout, settings.loss)
+        still = _rehearsed(held, keep)
+        model = Heads(data.rows, still, adapted, settings.hidden, settings.dropout, settings.loss)
     checkpoint = None if run is None else run / f"{name}.safetensors"
     with listeners(run, name, listener) as told:
         found = train(model, data, settings, checkpoint, told)
@@ -200,20 +202,23 @@ def trained(
     )
 
 
-def generic(space: Space, keep: Data | None = None) -> dict[Modality, NDArray[np.float32]]:
-    """Unit rows (n, dim) by modality that stand for what a space knows: those it ships to judge searches by,
-    and the training part of generic pairs. A space that ships none has phrases."""
-    held: dict[Modality, list[NDArray[np.float32]]] = {}
+def generic(space: Space) -> dict[Modality, NDArray[np.float32]]:
+    """Unit rows (n, dim) by modality that stand for what a space knows: those it ships to judge searches by.
+    A space that ships none has phrases."""
     bank = space.bank
     if bank is None:
-        held["text"] = [space["text"].encode(everyday())]
-    else:
-        held |= {modality: [unit(bank[modality])] for modality in MODALITIES if modality in bank}
+        return {"text": space["text"].encode(everyday())}
+    return {modality: unit(bank[modality]) for modality in MODALITIES if modality in bank}
+
+
+def _rehearsed(held: Mapping[Modality, Vectors], keep: Data | None) -> dict[Modality, Vectors]:
+    """What must not move: half of the generic rows, and the training part of generic pairs."""
+    still = {modality: [rows[REHEARSED]] for modality, rows in held.items()}
     for kind in keep.kinds if keep is not None else ():
         pairs = kind.places("train")
         for modality, places in zip(kind.modalities, (kind.left[pairs], kind.right[pairs]), strict=True):
-            held.setdefault(modality, []).append(keep.rows[modality][np.unique(places)])  # type: ignore[union-attr]
-    return {modality: np.concatenate(rows) for modality, rows in held.items()}
+            still.setdefault(modality, []).append(keep.rows[modality][np.unique(places)])  # type: ignore[union-attr]
+    return {modality: np.concatenate(rows) for modality, rows in still.items()}
 
 
 def _written(learned: Learned, base: str, target: Path, run: Path) -> Learned:

@@ -76,20 +76,28 @@ def reciprocal(scores: list[Score]) -> float:
 
 NEAR = 3
 """Of the hundred pictures that ship with the starter, about as near as ten of some hundreds."""
+REHEARSED, JUDGED = slice(0, None, 2), slice(1, None, 2)
+"""Of generic rows: those that training holds still, and those that tell whether others stay where they were.
+(Told by rehearsed rows, sounds that had learned from films kept .997 and lost 7 points of R@10 elsewhere.)"""
 
 
 def kept(before: Mapping[Modality, Vectors], after: Mapping[Modality, Vectors]) -> float:
     """The share of generic rows whose nearest of another modality before is among the NEAR nearest after.
 
-    Both hold the same rows (n, dim) by modality. Means over all ordered pairs of different modalities with
-    more than NEAR rows each, in [0, 1]; 1 where there are none.
+    Both hold the same rows (n, dim) by modality; the JUDGED are asked for, among all. Means over the ordered
+    pairs of different modalities of which one has moved, with more than NEAR rows each, in [0, 1]; 1 where
+    there are none. A modality alone is looked for in itself: the nearest other row.
     """
+    moved = {modality: not np.array_equal(rows, after[modality]) for modality, rows in before.items()}
+    large = [modality for modality, rows in before.items() if len(rows) > NEAR]
+    pairs = [(query, target) for query in before for target in large if query != target or len(before) == 1]
     shares = []
-    for query in before:
-        for target in before:
-            if query == target or len(before[target]) <= NEAR:
-                continue
-            nearest = (before[query] @ before[target].T).argmax(axis=1)
-            right = np.arange(len(before[target]))[None, :] == nearest[:, None]
-            shares.append((judge(after[query] @ after[target].T, right).rank <= NEAR).mean())
+    for query, target in pairs:
+        if moved[query] or moved[target]:
+            then, now = (rows[query][JUDGED] @ rows[target].T for rows in (before, after))
+            if query == target:
+                own = np.arange(len(before[query]))[JUDGED]
+                then[np.arange(len(own)), own] = now[np.arange(len(own)), own] = -2.0
+            right = np.arange(len(before[target]))[None, :] == then.argmax(axis=1)[:, None]
+            shares.append((judge(now, right).rank <= NEAR).mean())
     return float(np.mean(shares)) if shares else 1.0

@@ -21,8 +21,8 @@ CLOSE = 1e-9
 @dataclass(frozen=True)
 class Point:
     """Of one alpha in [0, 1]: R@10 and mean reciprocal rank on validation, and what is kept: the share of
-    generic queries that still find among the first what they found first (`scores.kept`), or R@10 of those
-    generic pairs that were not rehearsed."""
+    generic queries that still find among the first what they found first (`scores.kept`), or of R@10 of those
+    generic pairs that were not rehearsed, whichever is less."""
 
     alpha: float
     recall: float
@@ -37,15 +37,16 @@ def trade_off(
     keep: Data | None,
 ) -> list[Point]:
     """A point for each of ALPHAS, ascending."""
-    made = []
+    made: list[Point] = []
+    begun = 0.0 if keep is None else recall(scored(keep, rows_through(keep.rows, {}), "train", "validation"))
     for alpha in ALPHAS:
         scaled = {modality: adapter.scaled(alpha) for modality, adapter in adapters.items()}
         scores = scored(data, rows_through(data.rows, scaled), "train", "validation")
-        if keep is None:
-            through = rows_through(generic, scaled)
-            held = kept(generic, {modality: through(modality) for modality in generic})
-        else:
-            held = recall(scored(keep, rows_through(keep.rows, scaled), "train", "validation"))
+        through = rows_through(generic, scaled)
+        held = kept(generic, {modality: through(modality) for modality in generic})
+        if keep is not None and begun:
+            found = recall(scored(keep, rows_through(keep.rows, scaled), "train", "validation"))
+            held = min(held, found / begun)
         made.append(Point(alpha, recall(scores), reciprocal(scores), held))
     return made
 

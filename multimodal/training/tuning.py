@@ -19,7 +19,7 @@ from multimodal.training.data import Data
 from multimodal.training.fitting import VERSION, Learned, _counts
 from multimodal.training.loop import rows_of, train
 from multimodal.training.prepared import Inputs, Split, prepared
-from multimodal.training.scores import NEAR, Rows, Score, kept, recall, reciprocal, scored
+from multimodal.training.scores import REHEARSED, Rows, Score, kept, recall, reciprocal, scored
 from multimodal.training.settings import LORA, Settings
 from multimodal.training.towers import Towers, Trunk
 from multimodal.training.tradeoff import Point, chosen
@@ -185,34 +185,45 @@ def _phrases(space: Space, towers: Tunable) -> Inputs:
 def _held(
     space: Space, towers: Tunable, keep: Data | None, inputs: Mapping[Modality, Inputs]
 ) -> dict[Modality, Inputs]:
-    """What must not move: the training part of generic pairs; phrases where they have no texts."""
-    held = {"text": _phrases(space, towers)} if "text" in towers.modalities else {}
+    """What must not move: the training part of generic pairs; where they have no texts half of
+    the phrases."""
+    held: dict[Modality, Inputs] = {}
+    if "text" in towers.modalities:
+        phrases = _phrases(space, towers)
+        held["text"] = phrases.part(np.arange(len(phrases))[REHEARSED])
     for kind in keep.kinds if keep is not None else ():
         pairs = kind.places("train")
         for modality, places in zip(kind.modalities, (kind.left[pairs], kind.right[pairs]), strict=True):
             if modality in inputs:
                 held[modality] = inputs[modality].part(np.unique(places))
-    return held  # type: ignore[return-value]
+    return held
 
 
 def _holds(
     space: Space, towers: Tunable, model: Towers, keep: Data | None, inputs: Mapping[Modality, Inputs]
 ) -> Callable[[Rows], float]:
-    """What measures how much of what it knew a model keeps as it is: R@10 of generic pairs, or the share of
-    phrases that still find the phrase next to them; 1 where pictures learn alone. First asked at alpha 0."""
+    """What measures how much of what it knew a model keeps as it is: the share of R@10 of generic pairs, or
+    of phrases that still find the phrase next to them, whichever is less; 1 where pictures learn alone and
+    without such pairs. First asked at alpha 0."""
+    measures: list[Callable[[Rows], float]] = [towers.keeps] if towers.keeps is not None else []
     if keep is not None:
-        return lambda _: recall(scored(keep, _rows(model, keep, inputs), "train", "validation"))
-    if "text" not in towers.modalities:
-        return towers.keeps or (lambda _: 1.0)
-    phrases = _phrases(space, towers)
-    stood: list[Vectors] = []
+        found: list[float] = []
 
-    def neighbours(_: Rows) -> float:
-        now = _embedded(model, "text", phrases)
-        stood.append(now)
-        return _neighbours(stood[0], now)
+        def pairs(_: Rows) -> float:
+            found.append(recall(scored(keep, _rows(model, keep, inputs), "train", "validation")))
+            return found[-1] / found[0] if found[0] else 1.0
 
-    return neighbours
+        measures.append(pairs)
+    if "text" in towers.modalities:
+        phrases, stood = _phrases(space, towers), list[Vectors]()
+
+        def neighbours(_: Rows) -> float:
+            now = _embedded(model, "text", phrases)
+            stood.append(now)
+            return kept({"text": stood[0]}, {"text": now})
+
+        measures.append(neighbours)
+    return lambda rows: min((measure(rows) for measure in measures), default=1.0)
 
 
 def _embedded(model: Towers, modality: Modality, inputs: Inputs) -> Vectors:
@@ -236,12 +247,3 @@ def _rows(model: Towers, data: Data, inputs: Mapping[Modality, Inputs]) -> Rows:
         return known[modality]
 
     return rows
-
-
-def _neighbours(before: Vectors, after: Vectors) -> float:
-    """The share of rows (n, dim) whose nearest other before is among the NEAR nearest after."""
-    then, now = before @ before.T, after @ after.T
-    for square in (then, now):
-        np.fill_diagonal(square, -2.0)
-    ranks = (now > now[np.arange(len(now)), then.argmax(axis=1)][:, None]).sum(axis=1)
-    return float((ranks < NEAR).mean())

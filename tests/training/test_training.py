@@ -8,6 +8,7 @@ import subprocess
 import sys
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -17,6 +18,7 @@ from PIL import Image
 from multimodal import load_space
 from multimodal.adapted import Adapted, Adapter
 from multimodal.errors import QueryError, SpaceError
+from multimodal.evaluation.items import item_key
 from multimodal.pairs import Pairs, read_pairs
 from multimodal.towers.base import unit
 from multimodal.training import Settings, features, fit, learn
@@ -26,8 +28,9 @@ from multimodal.training.heads import Head, Heads
 from multimodal.training.loop import _alike, train
 from multimodal.training.losses import info_nce, sigmoids
 from multimodal.training.mining import batches, drawn, mine
-from multimodal.training.scores import kept, recall, scored
-from multimodal.training.tradeoff import Point, chosen, rows_through
+from multimodal.training.scores import JUDGED, REHEARSED, kept, recall, scored
+from multimodal.training.tradeoff import Point, chosen, rows_through, trade_off
+from multimodal.types import Modality, Vectors
 from tests.fakes import fake_space
 
 DIM = 16
@@ -346,6 +349,59 @@ def test_the_way_back_ends_where_too_much_is_lost() -> None:
     rows = {"text": np.eye(12, dtype=np.float32), "image": np.eye(12, dtype=np.float32)}
     assert kept(rows, rows) == 1.0  # type: ignore[arg-type]
     assert kept(rows, {"text": rows["text"], "image": -rows["image"]}) < 0.5  # type: ignore[arg-type]
+
+
+def test_what_is_kept_is_told_by_rows_that_were_not_rehearsed_and_directions_that_moved() -> None:
+    rng = np.random.default_rng(0)
+
+    def rows_of(count: int) -> Vectors:
+        return np.asarray(unit(rng.standard_normal((count, 16))), np.float32)
+
+    rows: dict[Modality, Vectors] = {"text": rows_of(60), "image": rows_of(40)}
+    shares = []
+    for part in (REHEARSED, JUDGED):
+        after = rows["text"].copy()
+        after[part] = rows_of(30)
+        shares.append(kept({"text": rows["text"]}, {"text": after}))
+    assert shares[1] < 0.3 < shares[0] < 1  # the ones are asked for, among all
+    other: dict[Modality, Vectors] = {**rows, "image": rows_of(40)}
+    assert kept(rows, other) == kept({**rows, "audio": rows["text"]}, {**other, "audio": rows["text"]}) < 0.5
+
+
+def test_half_of_the_generic_rows_is_rehearsed_and_pairs_beside_it(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    seen: list[dict[str, int]] = []
+    begin = Heads.__init__
+
+    def told(self: Heads, rows: Any, generic: Any, *rest: Any) -> None:
+        seen.append({modality: len(some) for modality, some in generic.items()})
+        begin(self, rows, generic, *rest)
+
+    monkeypatch.setattr(Heads, "__init__", told)
+    space = load_space()
+    given = Pairs(("left", "right"), [(f"thing {n}", f"a {n}th thing") for n in range(24)])
+    keep = Pairs(("left", "right"), [(f"word {n}", f"the word {n}") for n in range(24)])
+    for kept_pairs in (None, keep):
+        fit(space, given, keep=kept_pairs, epochs=1)
+    whole = {modality: len(space.bank[modality]) for modality in ("text", "image", "video", "audio")}  # type: ignore[index]
+    assert seen[0] == {modality: -(-count // 2) for modality, count in whole.items()}
+    assert seen[1]["image"] == seen[0]["image"] and seen[1]["text"] > seen[0]["text"]
+
+
+def test_pairs_that_are_kept_do_not_excuse_what_else_is_lost() -> None:
+    rng = np.random.default_rng(0)
+    rows = np.asarray(unit(rng.standard_normal((90, DIM))), np.float32)
+    texts = [f"text {n}" for n in range(40)]
+    known: dict[object, Feature] = {
+        item_key(text): Feature(text, "text", rows[n % 20]) for n, text in enumerate(texts)
+    }
+    pairs = Pairs(("left", "right"), list(zip(texts[:20], texts[20:], strict=True)))
+    keep = assemble(pairs, known, 0.5, 0)  # both sides of a pair are one row: it is always found
+    weights = (rng.normal(0, 2, shape).astype(np.float32) for shape in ((8, DIM), (8,), (DIM, 8), (DIM,)))
+    points = trade_off(keep, {"text": rows[20:]}, {"text": Adapter(*weights)}, keep)
+    assert [point.recall for point in points] == [1.0] * len(points)
+    assert points[0].kept == 1.0 and points[-1].kept < 0.5
 
 
 def test_a_trained_space_is_a_space(tmp_path: Path) -> None:
