@@ -5,6 +5,7 @@ Run by tests that interrupt it.
 
 from __future__ import annotations
 
+import signal
 import sys
 from pathlib import Path
 
@@ -14,6 +15,7 @@ from tests.fakes import fake_space
 
 
 def main(library: str, folder: str) -> None:
+    signal.signal(signal.SIGINT, signal.default_int_handler)  # a shell's background job ignores it
     with Library(library, fake_space()) as found:
         for report in watch(found, Path(folder), debounce=0.3, workers=1):
             counts = [report.count(what) for what in ("added", "reused", "removed", "unchanged")]  # type: ignore[arg-type]
