@@ -87,8 +87,15 @@ class Bridge:
     def id(self) -> str:
         return tensors_hash(self.arrays())
 
-    def arrays(self) -> dict[str, Floats]:
-        return {"texts": self.texts, "values": self.values, "origin": self.origin, "target": self.target}
+    def arrays(self) -> dict[str, NDArray[np.float16]]:
+        """As they are stored: half the bytes, and exact, because `fit` has rounded them."""
+        held = {"texts": self.texts, "values": self.values, "origin": self.origin, "target": self.target}
+        return {name: np.ascontiguousarray(array, np.float16) for name, array in held.items()}
+
+    @classmethod
+    def of(cls, arrays: Mapping[str, NDArray[np.floating]]) -> Bridge:
+        """From what `arrays` gave."""
+        return cls(**{name: np.asarray(array, np.float32) for name, array in arrays.items()})
 
 
 def fit(foreign: Vectors, own: Vectors, sounds: Vectors) -> Bridge:
@@ -103,9 +110,10 @@ def fit(foreign: Vectors, own: Vectors, sounds: Vectors) -> Bridge:
     gram = apart.T @ apart
     strength = RIDGE * np.trace(gram) / len(gram) + 1e-9
     values = np.linalg.solve(gram + strength * np.eye(len(gram)), apart.T).T
+    values /= max(np.abs(values).max(), 1e-9)  # rows are made unit ones: only float16 minds their size
     away = np.sqrt((apart**2).sum(axis=1).mean())
     made = (foreign, values, unit(sounds).mean(axis=0), target / max(away, 1e-9))
-    return Bridge(*(np.asarray(a, np.float32) for a in made))
+    return Bridge(*(np.asarray(array, np.float16).astype(np.float32) for array in made))
 
 
 def bridge_audio(
@@ -183,7 +191,7 @@ class Bridged:
     def save(self, folder: Path) -> dict[str, Any]:
         from safetensors.numpy import save_file
 
-        save_file({n: np.ascontiguousarray(a) for n, a in self.bridge.arrays().items()}, str(folder / FILE))
+        save_file(self.bridge.arrays(), str(folder / FILE))
         (folder / FILE).chmod(0o644)
         return {"kind": "bridge", "weights": FILE, "model": self._model.save(folder)}
 
@@ -197,7 +205,7 @@ def saved(folder: Path, section: Mapping[str, Any]) -> Bridged:
 
     path = folder / section["weights"]
     try:
-        made = Bridge(**load_file(str(path)))
+        made = Bridge.of(load_file(str(path)))
     except (SafetensorError, TypeError) as error:
         raise SpaceError(f"{path} cannot be read: {error}") from error
     return Bridged(registry.saved(folder, section["model"]), made)
