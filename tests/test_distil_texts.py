@@ -3,17 +3,17 @@
 from __future__ import annotations
 
 import json
+import subprocess
+import sys
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
-from typer.testing import CliRunner
 
 from multimodal import Space, load_space
 from multimodal.adapted import Adapted, Adapter
-from multimodal.cli import app
 from multimodal.distil import Transformer, Vit, Words, distil, fitting, learn, student
 from multimodal.distil.teaching import rows_of
 from multimodal.distil.vocabulary import cut
@@ -206,18 +206,21 @@ def test_wrong_use_is_one_sentence(tmp_path: Path, small: Space) -> None:
         load_space(tmp_path / "torn").embed("a")
 
 
-def test_as_typed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.chdir(tmp_path)
-    Path("texts.txt").write_text("\n".join(LINES[:80]) + "\n", encoding="utf-8")
+def test_as_typed(tmp_path: Path) -> None:
+    def typed(*arguments: str) -> subprocess.CompletedProcess[str]:
+        command = [sys.executable, "-m", "multimodal.cli", *arguments]
+        return subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, timeout=240)
+
+    (tmp_path / "texts.txt").write_text("\n".join(LINES[:80]) + "\n", encoding="utf-8")
     config = {"kind": "transformer", "layers": 1, "vocabulary": 1000, "epochs": 2}
-    Path("student.json").write_text(json.dumps(config), encoding="utf-8")
-    asked = ["distil", "--teacher", "starter", "--student", "student.json", "texts.txt", "-o", "small"]
-    done = CliRunner().invoke(app, asked)
-    assert done.exit_code == 0 and "cosine to the teacher" in done.stdout, done.output
-    assert list(Path("small.run").glob("teacher-*")) and not list(tmp_path.glob("small.run/*.safet*"))
+    (tmp_path / "student.json").write_text(json.dumps(config), encoding="utf-8")
+    asked = ("distil", "--teacher", "starter", "--student", "student.json", "texts.txt", "-o", "small")
+    done = typed(*asked)
+    assert done.returncode == 0 and "cosine to the teacher" in done.stdout, done.stderr
+    assert list((tmp_path / "small.run").glob("teacher-*")) and not list(tmp_path.glob("small.run/*.safet*"))
     assert load_space(tmp_path / "small").embed("a dog").shape == (1, 384)
-    again = CliRunner().invoke(app, asked).exception
-    assert isinstance(again, SpaceError) and "not empty" in str(again)
-    other = ["distil", "--student", "bert", "texts.txt", "-o", "other"]
-    unknown = CliRunner().invoke(app, other).exception
-    assert isinstance(unknown, NoMediaFile) and "words, transformer or vit" in str(unknown)
+    again = typed(*asked)
+    assert again.returncode == 2 and "not empty" in again.stderr
+    assert len(again.stderr.strip().splitlines()) == 1
+    unknown = typed("distil", "--student", "bert", "texts.txt", "-o", "other")
+    assert unknown.returncode == 2 and "words, transformer or vit" in unknown.stderr
