@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from multimodal.errors import QueryError
 from multimodal.phrases import everyday
-from multimodal.towers.base import unit
+from multimodal.towers.base import softmax, unit
 from multimodal.types import Item, Match, Modality, Vectors
 
 if TYPE_CHECKING:
@@ -36,8 +36,7 @@ def probabilities(
     logits = (space.logit_scale if scale is None else scale) * np.asarray(cosines, np.float64)
     if space.logit_bias is not None:
         return np.asarray(1 / (1 + np.exp(-(logits + space.logit_bias))))
-    raised = np.exp(logits - logits.max(axis=-1, keepdims=True))
-    return np.asarray(raised / raised.sum(axis=-1, keepdims=True))
+    return softmax(logits)
 
 
 def match_each(space: Space, items: Sequence[Item], captions: Sequence[str]) -> list[list[Match]]:

@@ -2,7 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+    from multimodal.encoder import Encoder
 
 FOLDER = Path(__file__).parent / "starter"
 EVERYDAY = FOLDER / "bank.txt"
@@ -17,3 +24,11 @@ def everyday() -> list[str]:
 
 def nouns() -> list[str]:
     return NOUNS.read_text(encoding="utf-8").splitlines()
+
+
+def retold(bank: Mapping[str, NDArray[Any]], encoder: Encoder) -> dict[str, NDArray[Any]]:
+    """What a space ships to judge searches by (`Space.bank`), with its phrases and the centre of texts as
+    another text tower has them."""
+    rows = encoder.encode(everyday())
+    centre = {"centre.text": rows.mean(axis=0)} if "centre.text" in bank else {}
+    return {**bank, "text": rows, **centre}

@@ -32,6 +32,7 @@ from multimodal.errors import NoMediaFile, QueryError, SpaceError
 from multimodal.evaluation.items import embedded, item_key
 from multimodal.evaluation.measure import Measure, measured
 from multimodal.pairs import Pairs
+from multimodal.towers.base import softmax
 from multimodal.types import FileRecord, Item, Modality
 
 if TYPE_CHECKING:
@@ -103,8 +104,7 @@ class Probe(ClassifierMixin, BaseEstimator):
         logits = self.decision_function(X)
         if logits.ndim == 1:
             logits = np.stack([-logits / 2, logits / 2], axis=1)
-        raised = np.exp(logits - logits.max(axis=1, keepdims=True))
-        return np.asarray(raised / raised.sum(axis=1, keepdims=True))
+        return softmax(logits)
 
     def predict(self, X: ArrayLike) -> NDArray[Any]:
         """The most probable class of each row (n,)."""

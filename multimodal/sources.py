@@ -156,8 +156,8 @@ class StarterSource:
     @property
     def logit_scales(self) -> Mapping[Modality, float]:
         """Of the modalities that have one of their own (`Space.scale`)."""
-        parts = {modality: self._config.get(modality) or {} for modality in MODALITIES}
-        return {name: float(part["logit_scale"]) for name, part in parts.items() if "logit_scale" in part}
+        scales: Mapping[Modality, float] = self._config.get("logit_scales", {})
+        return scales
 
     @property
     def logit_bias(self) -> float | None:

@@ -22,7 +22,7 @@ from numpy.typing import NDArray
 
 from multimodal.encoder import Encoder
 from multimodal.errors import SpaceError
-from multimodal.phrases import everyday
+from multimodal.phrases import retold
 from multimodal.towers.video import TemporalPooler, VideoTower
 from multimodal.types import Modality, ReadOptions
 
@@ -79,11 +79,7 @@ class WithStudent:
         bank = self._teacher.bank
         if bank is None or "text" not in self.about:
             return bank
-        rows = self.build("text").encode(everyday())
-        made = {**bank, "text": rows}
-        if "centre.text" in bank:
-            made["centre.text"] = rows.mean(axis=0)
-        return made
+        return retold(bank, self.build("text"))
 
     def build(self, modality: Modality) -> Encoder:
         if modality == "text" and "text" in self.about:

@@ -173,7 +173,7 @@ def finish(
 
 
 def write(module: StarterAudioModule, alpha: float, scale: float, folder: Path) -> None:
-    """Weights, graph and, in the starter's own folder, their section of config.json, with the logit scale of
+    """Weights, graph and, in the starter's own folder, their section of config.json and the logit scale of
     sounds."""
     module.place.alpha.fill_(alpha)
     mel = LogMel()
@@ -186,10 +186,10 @@ def write(module: StarterAudioModule, alpha: float, scale: float, folder: Path) 
             "graph": "audio.onnx",
             "weights": "audio.safetensors",
             "feature_dim": 384,
-            "logit_scale": round(scale, 1),
             "mel": mel.config(),
         }
         write_section("audio", section)
+        write_section("logit_scales", {"audio": round(scale, 1)})
 
 
 def _captioned(

@@ -16,20 +16,15 @@ from numpy.typing import NDArray
 from safetensors.numpy import save_file
 
 from multimodal import Space, load_space
+from multimodal.phrases import everyday
 from recipes.config import STARTER
 from recipes.generic import moments, pictures, shown, sounds
 from recipes.wordnet import nouns
 
-PHRASES = STARTER / "bank.txt"
 FILE = STARTER / "bank.safetensors"
 EACH = 112
 """Queries of each kind but text: with them the file stays below a megabyte."""
 PASSAGES = 400
-
-
-def phrases() -> list[str]:
-    """The everyday phrases, one a line."""
-    return PHRASES.read_text(encoding="utf-8").splitlines()
 
 
 def passages() -> list[str]:
@@ -56,7 +51,7 @@ def tensors(space: Space) -> dict[str, NDArray[np.float16]]:
     """What the file holds."""
     found = rows(space)
     made = {f"centre.{modality}": vectors.mean(axis=0) for modality, vectors in found.items()}
-    made["text"] = space.embed(phrases())
+    made["text"] = space.embed(everyday())
     for modality, vectors in found.items():
         if modality != "text":
             chosen = sorted(random.Random(0).sample(range(len(vectors)), min(EACH, len(vectors))))

@@ -68,7 +68,7 @@ def main() -> None:
     writer.writerow(("description", "title"))
     writer.writerows(rows())
     (FOLDER / "definitions.csv").write_text(text.getvalue(), encoding="utf-8")
-    shutil.copyfile(nouns().folder.parent / "doc" / "wordnet-base" / "copyright", FOLDER / "LICENSE.txt")
+    shutil.copyfile(nouns().licence, FOLDER / "LICENSE.txt")
     print(len(rows()), "pairs")
 
 

@@ -38,8 +38,7 @@ def common() -> list[str]:
 def main() -> None:
     words = common()
     NOUNS.write_text("\n".join(words) + "\n", encoding="utf-8")
-    licence = nouns().folder.parent / "doc" / "wordnet-base" / "copyright"
-    shutil.copyfile(licence, NOUNS.with_name("nouns.LICENSE.txt"))
+    shutil.copyfile(nouns().licence, NOUNS.with_name("nouns.LICENSE.txt"))
     print(f"{len(words)} nouns")
 
 

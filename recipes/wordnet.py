@@ -34,6 +34,11 @@ class Nouns:
     def __init__(self, folder: Path) -> None:
         self.folder = folder
 
+    @property
+    def licence(self) -> Path:
+        """The package's copyright file, which goes with every copy."""
+        return self.folder.parent / "doc" / "wordnet-base" / "copyright"
+
     @cached_property
     def senses(self) -> dict[int, Sense]:
         found = {}

@@ -17,7 +17,7 @@ from multimodal.ladder.head import Head, fit_head
 from multimodal.ladder.models import Sentences, WordSum
 from multimodal.ladder.rung import Rung, load
 from multimodal.pairs import Pairs
-from multimodal.phrases import everyday
+from multimodal.phrases import retold
 from multimodal.towers.base import identity, tensors_hash, unit
 from multimodal.types import Content, Item, Modality, ReadOptions
 
@@ -96,13 +96,7 @@ class WithRung:
     def bank(self) -> Mapping[str, NDArray[np.floating]] | None:
         """The base's, its phrases embedded by the rung: what another tower makes of them judges nothing."""
         bank = self._base.bank
-        if bank is None:
-            return None
-        rows = self._encoder.encode(everyday())
-        made = {**bank, "text": rows}
-        if "centre.text" in bank:
-            made["centre.text"] = rows.mean(axis=0)
-        return made
+        return None if bank is None else retold(bank, self._encoder)
 
     def build(self, modality: Modality) -> Encoder:
         return self._encoder if modality == "text" else self._base.build(modality)

@@ -28,7 +28,7 @@ from numpy.typing import NDArray
 from multimodal.errors import QueryError, SpaceError
 from multimodal.phrases import everyday, nouns
 from multimodal.sound.source import WithAudio
-from multimodal.towers.base import identity, tensors_hash, unit
+from multimodal.towers.base import identity, softmax, tensors_hash, unit
 from multimodal.types import Audio, Vectors
 
 if TYPE_CHECKING:
@@ -79,23 +79,20 @@ class Bridge:
     def __call__(self, rows: NDArray[np.floating]) -> Floats:
         near = (unit(rows) - self.origin) @ self.texts.T
         scores = (near - near.mean(axis=1, keepdims=True)) / (near.std(axis=1, keepdims=True) + 1e-9)
-        weights = np.exp(scores - scores.max(axis=1, keepdims=True))
-        weights /= weights.sum(axis=1, keepdims=True)
-        return unit(unit((weights - 1 / len(self.texts)) @ self.values) + self.target)
+        return unit(unit((softmax(scores) - 1 / len(self.texts)) @ self.values) + self.target)
 
     @property
     def id(self) -> str:
         return tensors_hash(self.arrays())
 
     def arrays(self) -> dict[str, NDArray[np.float16]]:
-        """As they are stored: half the bytes, and exact, because `fit` has rounded them."""
-        held = {"texts": self.texts, "values": self.values, "origin": self.origin, "target": self.target}
-        return {name: np.ascontiguousarray(array, np.float16) for name, array in held.items()}
+        """As they are stored: half the bytes, and exact, because `of` has rounded them."""
+        return {name: np.ascontiguousarray(array, np.float16) for name, array in vars(self).items()}
 
     @classmethod
     def of(cls, arrays: Mapping[str, NDArray[np.floating]]) -> Bridge:
-        """From what `arrays` gave."""
-        return cls(**{name: np.asarray(array, np.float32) for name, array in arrays.items()})
+        """Of arrays by the names of the fields, rounded to what is stored."""
+        return cls(**{name: np.asarray(a, np.float16).astype(np.float32) for name, a in arrays.items()})
 
 
 def fit(foreign: Vectors, own: Vectors, sounds: Vectors) -> Bridge:
@@ -112,8 +109,8 @@ def fit(foreign: Vectors, own: Vectors, sounds: Vectors) -> Bridge:
     values = np.linalg.solve(gram + strength * np.eye(len(gram)), apart.T).T
     values /= max(np.abs(values).max(), 1e-9)  # rows are made unit ones: only float16 minds their size
     away = np.sqrt((apart**2).sum(axis=1).mean())
-    made = (foreign, values, unit(sounds).mean(axis=0), target / max(away, 1e-9))
-    return Bridge(*(np.asarray(array, np.float16).astype(np.float32) for array in made))
+    origin, target = unit(sounds).mean(axis=0), target / max(away, 1e-9)
+    return Bridge.of({"texts": foreign, "values": values, "origin": origin, "target": target})
 
 
 def bridge_audio(

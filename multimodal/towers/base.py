@@ -61,6 +61,12 @@ def tensors_hash(tensors: Mapping[str, NDArray[Any]]) -> str:
     return digest.hexdigest()
 
 
+def softmax(logits: NDArray[Any]) -> NDArray[Any]:
+    """Weights (..., n) that sum to 1 along the last axis, in the type of the logits."""
+    raised = np.exp(logits - logits.max(axis=-1, keepdims=True))
+    return np.asarray(raised / raised.sum(axis=-1, keepdims=True))
+
+
 def unit(rows: NDArray[Any]) -> NDArray[np.float32]:
     """Rows (n, dim) scaled to length 1, float32; a zero row stays zero."""
     rows = np.asarray(rows, dtype=np.float32)

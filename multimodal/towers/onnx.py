@@ -33,8 +33,7 @@ class OnnxTower:
         self._graph = graph
         self.preprocess = preprocess
         self.feature_dim = int(config["feature_dim"])
-        features = {name: value for name, value in config.items() if name != "logit_scale"}
-        self.tower_id = f"{graph.stem}-" + identity(features)  # rows do not depend on how they are judged
+        self.tower_id = f"{graph.stem}-" + identity(dict(config))
 
     @cached_property
     def _session(self) -> Any:

@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from multimodal.errors import SpaceError
-from multimodal.towers.base import Preprocess, identity, tensors_hash
+from multimodal.towers.base import Preprocess, identity, softmax, tensors_hash
 from multimodal.types import Clip, Content, Frames
 
 if TYPE_CHECKING:
@@ -71,9 +71,7 @@ class TemporalPooler:
     def weights(self, frames: Floats, times: Floats) -> Floats:
         """Attention (t,), sums to 1, for frame vectors (t, dim) at `times` (t,) seconds."""
         hidden = np.tanh(frames @ self.W.T + time_code(times, self.U.shape[1]) @ self.U.T + self.b)
-        logits = hidden @ self.w
-        raised = np.exp(logits - logits.max())
-        return raised / raised.sum()
+        return softmax(hidden @ self.w)
 
     def pool(self, frames: Floats, times: Floats) -> Floats:
         """The weighted mean (dim,) of frame vectors (t, dim)."""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -72,6 +72,11 @@ def recall(scores: list[Score], k: int = 10) -> float:
 def reciprocal(scores: list[Score]) -> float:
     """The mean over directions of 1 / rank, in [0, 1]."""
     return float(np.mean([(1 / score.rank).mean() for score in scores])) if scores else 0.0
+
+
+def of_first(values: Sequence[float]) -> float:
+    """The last as a share of the first; 1 where that is 0."""
+    return values[-1] / values[0] if values[0] else 1.0
 
 
 NEAR = 3

@@ -56,8 +56,7 @@ class Windows:
         self, like: OnnxTower, state: Mapping[str, NDArray[np.float16]], about: Mapping[str, Any]
     ) -> None:
         self.preprocess, self.feature_dim = like.preprocess, like.feature_dim
-        features = {name: value for name, value in about.items() if name != "logit_scale"}
-        self.tower_id = f"{like.weights.stem}-{identity(features)}"
+        self.tower_id = f"{like.weights.stem}-{identity(dict(about))}"
         self._module = StarterAudioModule()
         self._module.load_state_dict({name: torch.from_numpy(one).float() for name, one in state.items()})
         self._module.eval()

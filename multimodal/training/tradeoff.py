@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from multimodal.adapted import SHARED, Adapter
 from multimodal.training.data import Data
-from multimodal.training.scores import kept, recall, reciprocal, scored
+from multimodal.training.scores import kept, of_first, recall, reciprocal, scored
 from multimodal.types import Modality, Vectors
 
 ALPHAS = tuple(step / 10 for step in range(11))
@@ -38,15 +38,15 @@ def trade_off(
 ) -> list[Point]:
     """A point for each of ALPHAS, ascending."""
     made: list[Point] = []
-    begun = 0.0 if keep is None else recall(scored(keep, rows_through(keep.rows, {}), "train", "validation"))
+    found: list[float] = []
     for alpha in ALPHAS:
         scaled = {modality: adapter.scaled(alpha) for modality, adapter in adapters.items()}
         scores = scored(data, rows_through(data.rows, scaled), "train", "validation")
         through = rows_through(generic, scaled)
         held = kept(generic, {modality: through(modality) for modality in generic})
-        if keep is not None and begun:
-            found = recall(scored(keep, rows_through(keep.rows, scaled), "train", "validation"))
-            held = min(held, found / begun)
+        if keep is not None:
+            found.append(recall(scored(keep, rows_through(keep.rows, scaled), "train", "validation")))
+            held = min(held, of_first(found))
         made.append(Point(alpha, recall(scores), reciprocal(scores), held))
     return made
 

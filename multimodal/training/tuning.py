@@ -19,7 +19,7 @@ from multimodal.training.data import Data
 from multimodal.training.fitting import VERSION, Learned, _counts
 from multimodal.training.loop import rows_of, train
 from multimodal.training.prepared import Inputs, Split, prepared
-from multimodal.training.scores import REHEARSED, Rows, Score, kept, recall, reciprocal, scored
+from multimodal.training.scores import REHEARSED, Rows, Score, kept, of_first, recall, reciprocal, scored
 from multimodal.training.settings import LORA, Settings
 from multimodal.training.towers import Towers, Trunk
 from multimodal.training.tradeoff import Point, chosen
@@ -211,7 +211,7 @@ def _holds(
 
         def pairs(_: Rows) -> float:
             found.append(recall(scored(keep, _rows(model, keep, inputs), "train", "validation")))
-            return found[-1] / found[0] if found[0] else 1.0
+            return of_first(found)
 
         measures.append(pairs)
     if "text" in towers.modalities:
@@ -219,7 +219,8 @@ def _holds(
 
         def neighbours(_: Rows) -> float:
             now = _embedded(model, "text", phrases)
-            stood.append(now)
+            if not stood:
+                stood.append(now)
             return kept({"text": stood[0]}, {"text": now})
 
         measures.append(neighbours)

@@ -14,6 +14,7 @@ from multimodal import load_space
 from multimodal.library import calibration
 from multimodal.library.bank import Bank
 from multimodal.library.calibration import Reference, judge, measure
+from multimodal.phrases import everyday
 from tests.fakes import fake_space
 
 STARTER = Path(multimodal.__file__).parent / "starter"
@@ -178,7 +179,7 @@ def test_rows_that_are_all_alike_divide_by_something(bank: Bank) -> None:
 
 def test_the_shipped_bank_is_what_the_starter_makes_of_its_phrases() -> None:
     bank, space = Bank.load(STARTER / "bank.safetensors"), load_space()
-    phrases = (STARTER / "bank.txt").read_text(encoding="utf-8").splitlines()
+    phrases = everyday()
     assert len(phrases) == len(set(phrases)) == len(bank.queries["text"]) == 935
     places = range(0, 935, 85)
     made = space.embed([phrases[place] for place in places])
